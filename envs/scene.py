@@ -1,0 +1,123 @@
+"""The MuJoCo model of a task: gymnasium-robotics' Fetch MJCF plus our overlays, and its home state."""
+
+import importlib.util
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from .tasks import SUBSTEPS, Task
+
+GRIP_SITE = "robot0:grip"
+GRIP_BODY = "robot0:gripper_link"
+MOCAP_BODY = "robot0:mocap"
+TARGET_SITE = "target0"
+OBJECT = "object0"
+FINGERS = ("robot0:r_gripper_finger_joint", "robot0:l_gripper_finger_joint")
+ARM_JOINTS = tuple(
+    f"robot0:{name}_joint"
+    for name in (
+        "shoulder_pan",
+        "shoulder_lift",
+        "upperarm_roll",
+        "elbow_flex",
+        "forearm_roll",
+        "wrist_flex",
+        "wrist_roll",
+    )
+)
+GRIPPER_QUATERNION = (1.0, 0.0, 1.0, 0.0)
+"""The one orientation the gripper is driven to (w, x, y, z, not normalised, as upstream)."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A compiled task and the state every episode starts from.
+
+    Attributes:
+        model: the compiled model; shared, so never written to.
+        time: simulation time of the home state, in seconds.
+        qpos: ``(nq,)`` home joint positions.
+        qvel: ``(nv,)`` home joint velocities.
+        grip: ``(3,)`` gripper position at home, in metres; goals and objects are drawn around it.
+        object_height: height of the resting object's centre in metres, or ``nan`` without one.
+    """
+
+    model: mujoco.MjModel
+    time: float
+    qpos: np.ndarray
+    qvel: np.ndarray
+    grip: np.ndarray
+    object_height: float
+
+
+def fetch_assets() -> Path:
+    """Folder of the installed gymnasium-robotics' Fetch MJCF files.
+
+    Found without importing the package, whose import is slow and prints warnings.
+
+    Raises:
+        FileNotFoundError: if gymnasium-robotics is not installed.
+    """
+    spec = importlib.util.find_spec("gymnasium_robotics")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(
+            "gymnasium-robotics, which holds the Fetch robot's MJCF, is not installed: "
+            "pip install gymnasium-robotics"
+        )
+    return Path(spec.origin).parent / "envs" / "assets" / "fetch"
+
+
+def overlay_file() -> Path:
+    """Our MJCF overlay, in the clone's ``assets/`` or in the installed package."""
+    here = Path(__file__).resolve().parent
+    candidates = (here.parent / "assets" / "overlay.xml", here / "assets" / "overlay.xml")
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"overlay.xml is in none of {[str(path.parent) for path in candidates]}")
+
+
+def build_spec(task: Task) -> mujoco.MjSpec:
+    """The task's scene as an editable spec: upstream's MJCF with our cameras attached.
+
+    The overlay adds only what physics cannot feel, so trajectories stay upstream's.
+    """
+    spec = mujoco.MjSpec.from_file(str(fetch_assets() / task.scene))
+    overlay = mujoco.MjSpec.from_file(str(overlay_file()))
+    spec.attach(overlay, prefix="her:", frame=spec.worldbody.add_frame())
+    return spec
+
+
+@lru_cache(maxsize=None)
+def load_scene(task: Task) -> Scene:
+    """Compile the task's model and drive the arm to its start pose, as upstream does.
+
+    The mocap body the gripper is welded to is placed at the start pose and the simulation runs for
+    0.4 s; the state it ends in is the home state.
+    """
+    model = build_spec(task).compile()
+    data = mujoco.MjData(model)
+    for index, value in enumerate(task.base_qpos):
+        data.joint(f"robot0:slide{index}").qpos[0] = value
+    if task.has_object:
+        data.joint(f"{OBJECT}:joint").qpos[:] = task.object_qpos
+    for index in range(model.neq):
+        if model.eq_type[index] == mujoco.mjtEq.mjEQ_WELD:
+            model.eq_data[index, :7] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    mujoco.mj_forward(model, data)
+    mocap = model.body(MOCAP_BODY).mocapid[0]
+    lift = np.array([-0.498, 0.005, -0.431 + task.gripper_extra_height])
+    data.mocap_pos[mocap] = data.site(GRIP_SITE).xpos + lift
+    data.mocap_quat[mocap] = GRIPPER_QUATERNION
+    mujoco.mj_step(model, data, nstep=10 * SUBSTEPS)
+    return Scene(
+        model=model,
+        time=data.time,
+        qpos=data.qpos.copy(),
+        qvel=data.qvel.copy(),
+        grip=data.site(GRIP_SITE).xpos.copy(),
+        object_height=float(data.site(OBJECT).xpos[2]) if task.has_object else float("nan"),
+    )

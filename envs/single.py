@@ -1,0 +1,61 @@
+"""A Fetch task as one Gymnasium goal env: the vector env with a single simulation."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from .fetch import FetchVectorEnv, ObsDict
+
+
+class FetchEnv(gym.Env[ObsDict, np.ndarray]):
+    """One Fetch simulation behind Gymnasium's ``Env`` API, equal to the vector env by construction.
+
+    Takes the arguments of :class:`envs.fetch.FetchVectorEnv` but ``num_envs``. The horizon is left to
+    the ``TimeLimit`` wrapper that ``gym.make`` adds.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}
+
+    def __init__(self, task: str, **kwargs: Any):
+        kwargs.setdefault("num_threads", 1)
+        self._env = FetchVectorEnv(task, num_envs=1, **kwargs)
+        self.render_mode = self._env.render_mode
+        self.observation_space = self._env.single_observation_space
+        self.action_space = self._env.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[ObsDict, dict[str, Any]]:
+        """Start an episode."""
+        super().reset(seed=seed)
+        observation, _ = self._env.reset(seed=None if seed is None else [seed])
+        return _first(observation), {}
+
+    def step(self, action: np.ndarray) -> tuple[ObsDict, float, bool, bool, dict[str, Any]]:
+        """Take one step of 0.04 s; ``info["is_success"]`` says whether the goal is reached."""
+        action = np.asarray(action)
+        if action.shape != self.action_space.shape:
+            raise ValueError(f"action has shape {action.shape}, not {self.action_space.shape}")
+        observation, reward, _, _, info = self._env.step(action[None])
+        success = bool(info["is_success"][0])
+        return _first(observation), float(reward[0]), False, False, {"is_success": success}
+
+    def compute_reward(
+        self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any
+    ) -> np.ndarray:
+        """Reward of any goals, ``(..., g), (..., g) -> (...)``."""
+        return self._env.compute_reward(achieved_goal, desired_goal, info)
+
+    def render(self) -> np.ndarray | None:
+        """A ``(height, width, 3)`` uint8 frame, or None without a render mode."""
+        frames = self._env.render()
+        return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._env.close()
+
+
+def _first(observation: ObsDict) -> ObsDict:
+    return {name: value[0] for name, value in observation.items()}

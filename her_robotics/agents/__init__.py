@@ -1,0 +1,40 @@
+"""Learning algorithms. An agent acts, observes new episodes and updates on batches."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from ..types import Batch, Episodes, GoalObs
+from .ddpg import DDPG, Policy
+
+__all__ = ["AGENTS", "DDPG", "Agent", "Policy"]
+
+
+class Agent(Protocol):
+    """What the training loop asks of an algorithm."""
+
+    policy: Policy
+
+    def act(self, obs: GoalObs) -> np.ndarray:
+        """Greedy actions, ``(n, a)`` in [-1, 1]."""
+        ...
+
+    def observe(self, episodes: Episodes) -> None:
+        """Take note of new episodes before learning from them."""
+        ...
+
+    def update(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Learn from a batch; returns diagnostics as 0-d tensors."""
+        ...
+
+    def state_dict(self) -> dict:
+        """Everything that learning goes on from."""
+        ...
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore what ``state_dict`` gave."""
+        ...
+
+
+AGENTS = {"ddpg": DDPG}

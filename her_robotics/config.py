@@ -1,0 +1,320 @@
+"""The configuration of a run: frozen dataclasses, filled from YAML and the command line."""
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from .errors import UserError
+
+T = TypeVar("T")
+
+
+class ConfigError(UserError):
+    """A setting is unknown, of the wrong type or out of range; one line says which and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number may be: ``low`` to ``high``; an open end excludes the bound itself."""
+
+    low: float = float("-inf")
+    high: float = float("inf")
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        if self.high == float("inf"):
+            return f"{'more than' if self.open_low else 'at least'} {self.low:g}"
+        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"in {left}{self.low:g}, {self.high:g}{right}"
+
+
+Fraction = Annotated[float, Range(0.0, 1.0)]
+Positive = Annotated[float, Range(0.0, open_low=True)]
+NonNegative = Annotated[float, Range(0.0)]
+Count = Annotated[int, Range(0)]
+PositiveCount = Annotated[int, Range(1)]
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """The task and how many copies of it run at once."""
+
+    task: str = "fetch_reach"
+    """Name of the task (the positional argument of `train`)."""
+    goal: Literal["object", "gripper", "joints"] | None = None
+    """What a goal is: the object's centroid, the gripper's position, or the arm's joint angles and
+    velocities. None takes the task's own."""
+    reward: Literal["sparse", "dense"] = "sparse"
+    """Sparse: 0 within the threshold of the goal, else -1. Dense: minus the distance."""
+    num_envs: PositiveCount = 8
+    """Simulations stepped at once; each cycle of training plays one episode in each."""
+    num_threads: Count = 0
+    """Physics threads; 0 takes every core."""
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """What is kept, and how goals are relabelled when it is drawn."""
+
+    capacity: PositiveCount = 1_000_000
+    """Transitions kept."""
+    strategy: Literal["none", "final", "future", "episode", "random", "future_actual"] = "future"
+    """Where hindsight goals come from (Andrychowicz et al. 2017, section 4.5)."""
+    k: NonNegative = 4.0
+    """Hindsight goals per real goal: a share of 1 - 1 / (1 + k) is relabelled."""
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """The learner."""
+
+    name: Literal["ddpg"] = "ddpg"
+    """Algorithm, a key of `her_robotics.agents.AGENTS`."""
+    goal_encoder: Literal["manual"] = "manual"
+    """How goals become embeddings, a key of `her_robotics.goals.GOAL_ENCODERS`."""
+    relative_goal: bool = True
+    """Whether the networks also see the goal relative to the achieved goal."""
+    hidden: tuple[PositiveCount, ...] = (256, 256, 256)
+    """Widths of the hidden layers of actor and critic."""
+    gamma: Annotated[float, Range(0.0, 1.0, open_high=True)] = 0.98
+    """Discount."""
+    actor_lr: Positive = 1e-3
+    """Adam's step size for the actor."""
+    critic_lr: Positive = 1e-3
+    """Adam's step size for the critics."""
+    tau: Annotated[float, Range(0.0, 1.0, open_low=True)] = 0.005
+    """Share of the way that targets move to the networks at each update."""
+    action_l2: NonNegative = 1.0
+    """Weight of the mean squared action in the actor's loss."""
+    clip_target: bool = True
+    """Whether targets are clipped to [-1 / (1 - gamma), 0], the range of a sparse return."""
+    num_critics: PositiveCount = 1
+    """Critics; targets take the minimum over them."""
+    critic_norm: Literal["none", "layer"] = "none"
+    """Normalisation of the critic's hidden layers."""
+    batch_norm: bool = False
+    """Batch normalisation in actor and critic as in the DDPG paper; overrules `critic_norm`."""
+    actor_every: PositiveCount = 1
+    """Critic updates per actor update."""
+
+
+@dataclass(frozen=True)
+class ExplorationConfig:
+    """How behaviour departs from the greedy policy."""
+
+    noise: Literal["gaussian", "ornstein_uhlenbeck"] = "gaussian"
+    """Noise added to the greedy action."""
+    sigma: NonNegative = 0.2
+    """Its standard deviation (for Ornstein-Uhlenbeck, that of each step's increment)."""
+    theta: Annotated[float, Range(0.0, 1.0)] = 0.15
+    """Pull of the Ornstein-Uhlenbeck process to 0 at each step."""
+    epsilon: Fraction = 0.3
+    """Share of steps whose action is uniformly random."""
+    random_episodes: Count = 8
+    """Episodes of uniformly random actions before the policy is used."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how often."""
+
+    steps: PositiveCount = 800
+    """Env steps, summed over the envs."""
+    updates_per_step: NonNegative = 1.0
+    """Updates for each env step."""
+    batch_size: Annotated[int, Range(2)] = 256
+    """Transitions in an update."""
+    checkpoint_seconds: NonNegative = 120.0
+    """Least time between checkpoints; one is also written at the end."""
+    torch_threads: Count = 0
+    """Threads of the updates; 0 leaves the choice to torch."""
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Tests of the greedy policy."""
+
+    every: PositiveCount = 400
+    """Env steps between tests."""
+    episodes: PositiveCount = 100
+    """Episodes of each test."""
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """The film of the trained policy."""
+
+    enabled: bool = True
+    """Whether to film at all."""
+    episodes: Annotated[int, Range(1, 16)] = 4
+    """Episodes shown side by side."""
+    size: Annotated[int, Range(64, 1024)] = 320
+    """Width and height of each, in pixels."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run."""
+
+    seed: Count = 0
+    """Seed of everything random."""
+    wandb: Literal["online", "offline", "disabled"] | None = None
+    """Weights & Biases: None is online where a key is set up and offline elsewhere; never a prompt."""
+    wandb_project: str = "her_robotics"
+    """Project the run is filed under."""
+    env: EnvConfig = field(default_factory=EnvConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    video: VideoConfig = field(default_factory=VideoConfig)
+
+
+def config_folder() -> Path:
+    """The folder of shipped YAML files, in the clone or in the installed package.
+
+    Raises:
+        ConfigError: if neither holds it.
+    """
+    here = Path(__file__).resolve().parent
+    candidates = (here.parent / "configs", here / "configs")
+    for folder in candidates:
+        if (folder / "base.yaml").is_file():
+            return folder
+    raise ConfigError(f"configs/base.yaml is in none of {[str(path.parent) for path in candidates]}")
+
+
+def shipped_tasks() -> tuple[str, ...]:
+    """Names of the tasks that have a YAML file."""
+    names = sorted(path.stem for path in config_folder().glob("*.yaml"))
+    return tuple(name for name in names if name not in ("base", "debug"))
+
+
+def load_task_config(task: str) -> Config:
+    """``base.yaml`` overlaid with ``<task>.yaml``.
+
+    Raises:
+        ConfigError: if the task is unknown, or a file is not a valid configuration.
+    """
+    if task not in (*shipped_tasks(), "debug"):
+        raise ConfigError(f"unknown task {task!r}: choose one of {', '.join(shipped_tasks())}, debug")
+    folder = config_folder()
+    base = read_yaml(folder / "base.yaml")
+    return from_mapping(Config, merge(base, read_yaml(folder / f"{task}.yaml")))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as a dict.
+
+    Raises:
+        ConfigError: if it cannot be read, is not YAML, or is not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a mapping of settings, not {type(content).__name__}")
+    return content
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``over``, mappings merged key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(inner, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """A configuration as plain dicts, lists and scalars, ready for YAML or JSON."""
+    plain = dataclasses.asdict(config)
+    return {key: _plain(value) for key, value in plain.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """Build a configuration dataclass from a mapping, strictly.
+
+    Raises:
+        ConfigError: on an unknown key, a wrong type or a value out of range.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if key not in hints:
+            close = difflib.get_close_matches(str(key), hints, n=1)
+            hint = f" (did you mean {prefix}{close[0]}?)" if close else ""
+            raise ConfigError(f"unknown setting {name}{hint}: choose one of {', '.join(hints)}")
+        arguments[key] = _convert(hints[key], value, name)
+    return kind(**arguments)
+
+
+def validate(config: T) -> T:
+    """Check every value of a configuration, however it was built, and return it.
+
+    Raises:
+        ConfigError: as ``from_mapping``.
+    """
+    from_mapping(type(config), to_mapping(config))
+    return config
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    """``value`` as the type ``hint`` asks for, or a ConfigError that names it."""
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} = {value!r} must be a mapping of settings")
+        return from_mapping(hint, value, prefix=f"{name}.")  # type: ignore[arg-type]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        number = _convert(arguments[0], value, name)
+        allowed: Range = arguments[1]
+        if number not in allowed:
+            raise ConfigError(f"{name} = {value!r} must be {allowed}")
+        return number
+    if origin is Literal:
+        if value not in arguments or isinstance(value, bool):
+            raise ConfigError(f"{name} = {value!r} must be one of {', '.join(map(str, arguments))}")
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        inner = next(argument for argument in arguments if argument is not type(None))
+        return _convert(inner, value, name)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ConfigError(f"{name} = {value!r} must be a list of one or more numbers")
+        return tuple(_convert(arguments[0], item, name) for item in value)
+    return _scalar(hint, value, name)
+
+
+def _scalar(kind: type, value: Any, name: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{name} = {value!r} must be of type {kind.__name__}")
+    return value

@@ -1,0 +1,97 @@
+"""Tests of a policy: how often, how soon and how closely it reaches its goals."""
+
+from typing import NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from .rollout import ActionFunction, episode_seeds, play
+from .statistics import wilson_interval
+from .types import Episodes, RewardFunction
+
+
+class Evaluation(NamedTuple):
+    """Results over test episodes.
+
+    Attributes:
+        success_rate: share of episodes whose last step is within the threshold. The headline.
+        success_any: share of episodes any of whose steps is.
+        interval: 95% Wilson interval of ``success_rate``.
+        episodes: how many were played.
+        final_distance: mean distance from the goal at the last step, in the goal's unit.
+        hitting_time: mean first step within the threshold, over the episodes that have one; NaN if none.
+        mean_return: mean undiscounted return.
+        moved_rate: share of episodes in which the achieved goal moved more than ``MOVED``.
+    """
+
+    success_rate: float
+    success_any: float
+    interval: tuple[float, float]
+    episodes: int
+    final_distance: float
+    hitting_time: float
+    mean_return: float
+    moved_rate: float
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """The figures as a flat dict, interval as ``low`` and ``high``; what is undefined is left out."""
+        figures = self._asdict()
+        low, high = figures.pop("interval")
+        figures |= {"success_low": low, "success_high": high}
+        defined = {name: value for name, value in figures.items() if value == value}
+        return {f"{prefix}{name}": value for name, value in defined.items()}
+
+
+MOVED = 0.01
+"""Change of the achieved goal over an episode, in its own unit, that counts as having moved it."""
+
+
+def evaluate(
+    env: gym.vector.VectorEnv,
+    horizon: int,
+    act: ActionFunction,
+    reward: RewardFunction,
+    threshold: float,
+    seed: int,
+    stream: int,
+) -> Evaluation:
+    """Play one episode in every env of ``env`` and judge it.
+
+    Args:
+        env: a vector env; its ``num_envs`` is the number of test episodes.
+        horizon: steps per episode.
+        act: the policy.
+        reward: of achieved and desired goals.
+        threshold: distance within which a goal is reached.
+        seed: of the run.
+        stream: which of the run's streams of episodes to take (see ``rollout.episode_seeds``).
+    """
+    seeds = episode_seeds(seed, stream, 0, env.num_envs)
+    return judge(play(env, horizon, seeds, act), reward, threshold)
+
+
+def judge(episodes: Episodes, reward: RewardFunction, threshold: float) -> Evaluation:
+    """Judge whole episodes; what is achieved before the first step does not count."""
+    achieved = episodes.achieved_goal[:, 1:]  # (n, T, g)
+    desired = np.broadcast_to(episodes.desired_goal[:, None], achieved.shape)
+    distance = np.linalg.norm(achieved.astype(np.float64) - desired, axis=-1)  # (n, T)
+    reached = distance < threshold
+    hit = reached.any(axis=1)
+    count = len(reached)
+    successes = int(reached[:, -1].sum())
+    return Evaluation(
+        success_rate=successes / count,
+        success_any=float(hit.mean()),
+        interval=wilson_interval(successes, count),
+        episodes=count,
+        final_distance=float(distance[:, -1].mean()),
+        hitting_time=float((reached[hit].argmax(axis=1) + 1).mean()) if hit.any() else float("nan"),
+        mean_return=float(reward(achieved, desired).sum(axis=1).mean()),
+        moved_rate=float(moved(episodes).mean()),
+    )
+
+
+def moved(episodes: Episodes) -> np.ndarray:
+    """Whether the achieved goal moved over each episode, ``(n,)`` bool."""
+    change = episodes.achieved_goal[:, -1] - episodes.achieved_goal[:, 0]
+    return np.linalg.norm(change, axis=-1) > MOVED

@@ -1,0 +1,37 @@
+"""Goals given by hand: a vector such as an object's centroid or the arm's joint angles."""
+
+import torch
+from torch import nn
+
+from ..normalizer import Normalizer
+
+
+class ManualGoal(nn.Module):
+    """Standardises the goal vector, and optionally adds where it lies from the achieved goal.
+
+    Moments are those of desired goals alone, so goals no task asks for (an object on the floor) do
+    not widen the scale. The relative goal is in the same deviations, clipped alike.
+
+    Args:
+        goal_size: width g of the goal vector.
+        relative: whether to add (g - achieved).
+    """
+
+    def __init__(self, goal_size: int, relative: bool = True):
+        super().__init__()
+        self.relative = relative
+        self.normalizer = Normalizer(goal_size)
+        self.output_size = goal_size * (2 if relative else 1)
+
+    def forward(self, achieved_goal: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+        """Embed goals, ``(..., g), (..., g) -> (..., output_size)``; ``goal`` may broadcast."""
+        embedding = self.normalizer(goal).expand_as(achieved_goal)
+        if not self.relative:
+            return embedding
+        clip = self.normalizer.clip
+        offset = ((goal - achieved_goal) * self.normalizer.scale).clamp(-clip, clip)
+        return torch.cat([embedding, offset], dim=-1)
+
+    def observe(self, desired_goal: torch.Tensor) -> None:
+        """Take the desired goals ``(n, g)`` of new episodes into the moments."""
+        self.normalizer.update(desired_goal)

@@ -1,0 +1,165 @@
+"""Everything that takes part in learning, built from a configuration and saved as one state."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import torch
+
+from .agents import AGENTS, Agent
+from .config import Config
+from .errors import UserError
+from .exploration import Exploration
+from .meters import Averages
+from .relabel import STRATEGIES
+from .replay import EpisodeShape, Replay
+from .types import RewardFunction
+
+MakeEnv = Callable[..., gym.vector.VectorEnv]
+"""Builds the task's vector env: ``(num_envs, render_mode=None, width=..., height=...)``."""
+
+
+class Task(NamedTuple):
+    """What the learner must know of a task, read from its env.
+
+    Attributes:
+        shape: sizes of an episode.
+        reward: of achieved and desired goals.
+        threshold: distance within which a goal is reached.
+    """
+
+    shape: EpisodeShape
+    reward: RewardFunction
+    threshold: float
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        steps: env steps taken, over all envs.
+        episodes: training episodes played.
+        updates: updates made.
+        tested_at: env steps at the last test.
+        seconds: time spent collecting and updating, tests left out.
+        best_success: best tested success rate so far, -1 before any.
+        best_step: env steps at which it was.
+    """
+
+    steps: int = 0
+    episodes: int = 0
+    updates: int = 0
+    tested_at: int = 0
+    seconds: float = 0.0
+    best_success: float = -1.0
+    best_step: int = 0
+
+
+@dataclass
+class Learner:
+    """The collaborators of the training loop."""
+
+    config: Config
+    task: Task
+    env: gym.vector.VectorEnv
+    test_env: gym.vector.VectorEnv
+    agent: Agent
+    replay: Replay
+    exploration: Exploration
+    progress: Progress = field(default_factory=Progress)
+    averages: Averages = field(default_factory=Averages)
+    best_policy: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs to equal an uninterrupted one, between two cycles."""
+        return {
+            "agent": self.agent.state_dict(),
+            "replay": self.replay.state_dict(),
+            "exploration": json.dumps(self.exploration.generator.bit_generator.state),
+            "torch": torch.get_rng_state(),
+            "progress": vars(self.progress).copy(),
+            "averages": self.averages.state_dict(),
+            "best_policy": self.best_policy,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self.agent.load_state_dict(state["agent"])
+        self.replay.load_state_dict(state["replay"])
+        self.exploration.generator.bit_generator.state = json.loads(state["exploration"])
+        torch.set_rng_state(state["torch"])
+        self.progress = Progress(**state["progress"])
+        self.averages.load_state_dict(state["averages"])
+        self.best_policy = state["best_policy"]
+
+    def close(self) -> None:
+        """Close both envs."""
+        self.env.close()
+        self.test_env.close()
+
+
+def read_task(env: gym.vector.VectorEnv) -> Task:
+    """What the learner must know, read from a vector env of a goal task.
+
+    Raises:
+        UserError: if the env is not a goal env of fixed horizon.
+    """
+    base: Any = env.unwrapped
+    space, actions = env.single_observation_space, env.single_action_space
+    parts = ("observation", "achieved_goal", "desired_goal")
+    if not isinstance(space, gym.spaces.Dict) or any(part not in space.spaces for part in parts):
+        raise UserError(f"{base} is not a goal env: its observations must hold {', '.join(parts)}")
+    for name in ("compute_reward", "max_episode_steps", "distance_threshold"):
+        if not hasattr(base, name):
+            raise UserError(f"{base} lacks {name}, which learning from relabelled goals needs")
+    if not isinstance(actions, gym.spaces.Box):
+        raise UserError(f"{base} has actions of {actions}: they must be a Box")
+
+    def width(part: str) -> int:
+        return int(space[part].shape[0])  # type: ignore[index]
+
+    shape = EpisodeShape(
+        horizon=base.max_episode_steps,
+        observation=width("observation"),
+        goal=width("achieved_goal"),
+        action=actions.shape[0],
+    )
+    return Task(shape, lambda a, g: base.compute_reward(a, g, {}), base.distance_threshold)
+
+
+def build(config: Config, make_env: MakeEnv) -> Learner:
+    """Build every collaborator of a run. Seeds torch, so equal configurations give equal learners.
+
+    Raises:
+        UserError: if the configuration and the env do not fit together.
+    """
+    torch.manual_seed(config.seed)
+    if config.train.torch_threads:
+        torch.set_num_threads(config.train.torch_threads)
+    env = make_env(config.env.num_envs)
+    task = read_task(env)
+    room = config.replay.capacity // task.shape.horizon
+    if room < config.env.num_envs:
+        raise UserError(
+            f"replay.capacity = {config.replay.capacity} holds {room} episodes of "
+            f"{task.shape.horizon} steps, fewer than env.num_envs = {config.env.num_envs}"
+        )
+    return Learner(
+        config=config,
+        task=task,
+        env=env,
+        test_env=make_env(config.eval.episodes),
+        agent=AGENTS[config.agent.name](task.shape, config.agent),
+        replay=Replay(
+            task.shape,
+            config.replay.capacity,
+            STRATEGIES[config.replay.strategy],
+            config.replay.k,
+            task.reward,
+            config.seed,
+        ),
+        exploration=Exploration(config.exploration, config.seed + 1),
+    )

@@ -1,0 +1,60 @@
+"""Small accumulators for figures that are reported now and then."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+
+class Averages:
+    """Running means of named figures. Tensors are summed as they are and read only when taken."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float | torch.Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, figures: Mapping[str, float | torch.Tensor]) -> None:
+        """Take in one value of each figure."""
+        for name, value in figures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def state_dict(self) -> dict:
+        """What has been taken in since the last ``take``."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore what ``state_dict`` gave."""
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call."""
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        self._sums.clear(), self._counts.clear()
+        return means
+
+
+class Stopwatch:
+    """Time spent in named activities."""
+
+    def __init__(self) -> None:
+        self._spent: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, activity: str) -> Iterator[None]:
+        """Time the body of a ``with`` statement."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self._spent[activity] = self._spent.get(activity, 0.0) + spent
+
+    def take(self, steps: int) -> dict[str, float]:
+        """Seconds per activity since the last call, and env steps per second of them, tests left out."""
+        training = math.fsum(time for name, time in self._spent.items() if name != "test")
+        figures = {f"seconds/{name}": time for name, time in self._spent.items()}
+        self._spent.clear()
+        return {**figures, "steps_per_second": steps / training if training else float("nan")}

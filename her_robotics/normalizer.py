@@ -1,0 +1,57 @@
+"""Running mean and deviation of vectors, and the standardisation made from them."""
+
+import torch
+from torch import nn
+
+
+class Normalizer(nn.Module):
+    """Standardises vectors by moments of all that it has seen, clipped to ±``clip``.
+
+    Moments are float64 and merge exactly (Chan et al. 1979), so shares of the data gathered apart
+    give the moments of the whole. Before any data it is the identity, clipped.
+
+    Args:
+        size: width of the vectors.
+        clip: bound of the result.
+        min_std: floor of the deviation, so that a constant does not blow up.
+    """
+
+    def __init__(self, size: int, clip: float = 5.0, min_std: float = 0.01):
+        super().__init__()
+        self.clip, self.min_std = clip, min_std
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("sum_squares", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("shift", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+
+    count: torch.Tensor
+    mean: torch.Tensor
+    sum_squares: torch.Tensor
+    """Sum of squared deviations from the mean."""
+    shift: torch.Tensor
+    scale: torch.Tensor
+    """One over the deviation."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Standardise, ``(..., size) -> (..., size)``."""
+        return ((values - self.shift) * self.scale).clamp(-self.clip, self.clip)
+
+    @torch.no_grad()
+    def update(self, values: torch.Tensor) -> None:
+        """Take in ``values`` of any shape ``(..., size)``."""
+        values = values.reshape(-1, values.shape[-1]).double()
+        mean = values.mean(dim=0)
+        self.merge(len(values), mean, ((values - mean) ** 2).sum(dim=0))
+
+    @torch.no_grad()
+    def merge(self, count: float, mean: torch.Tensor, sum_squares: torch.Tensor) -> None:
+        """Take in data known only by its count, mean and sum of squared deviations."""
+        total = self.count + count
+        delta = mean - self.mean
+        self.sum_squares += sum_squares + delta**2 * self.count * count / total
+        self.mean += delta * count / total
+        self.count.copy_(total)
+        deviation = (self.sum_squares / self.count).sqrt().clamp(min=self.min_std)
+        self.shift.copy_(self.mean)
+        self.scale.copy_(1.0 / deviation)

@@ -1,0 +1,152 @@
+"""Replay of whole episodes in preallocated rings, relabelled when sampled."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .relabel import Strategy, relabel
+from .types import Batch, Episodes, RewardFunction
+
+
+@dataclass(frozen=True)
+class EpisodeShape:
+    """Sizes of an episode: T steps, and the widths of observation, goal and action."""
+
+    horizon: int
+    observation: int
+    goal: int
+    action: int
+
+    @property
+    def floats(self) -> int:
+        """Numbers stored for one episode."""
+        steps = self.horizon + 1
+        return steps * (self.observation + self.goal) + self.goal + self.horizon * self.action
+
+
+class Replay:
+    """A ring of episodes, each kept once as float32; the oldest makes room for the newest.
+
+    Args:
+        shape: sizes of an episode.
+        capacity: transitions to hold; rounded down to whole episodes.
+        strategy: how hindsight goals are chosen (see ``relabel.STRATEGIES``).
+        k: hindsight goals per real goal.
+        reward: recomputes the reward of relabelled transitions.
+        seed: of the generator that draws transitions and goals.
+
+    Raises:
+        ValueError: if ``capacity`` is less than one episode.
+    """
+
+    def __init__(
+        self,
+        shape: EpisodeShape,
+        capacity: int,
+        strategy: Strategy,
+        k: float,
+        reward: RewardFunction,
+        seed: int,
+    ):
+        self.shape = shape
+        self.max_episodes = capacity // shape.horizon
+        if self.max_episodes < 1:
+            raise ValueError(f"capacity {capacity} holds no episode of {shape.horizon} steps")
+        self._strategy, self._k, self._reward = strategy, k, reward
+        self.generator = np.random.default_rng(seed)
+        count, steps = self.max_episodes, shape.horizon
+        self._data = Episodes(
+            observation=np.zeros((count, steps + 1, shape.observation), np.float32),
+            achieved_goal=np.zeros((count, steps + 1, shape.goal), np.float32),
+            desired_goal=np.zeros((count, shape.goal), np.float32),
+            action=np.zeros((count, steps, shape.action), np.float32),
+        )
+        self.added = 0
+
+    @staticmethod
+    def memory(shape: EpisodeShape, capacity: int) -> int:
+        """Bytes that a replay of ``capacity`` transitions takes, known before it is built."""
+        return capacity // shape.horizon * shape.floats * 4
+
+    def __len__(self) -> int:
+        """Episodes stored."""
+        return min(self.added, self.max_episodes)
+
+    def add(self, episodes: Episodes) -> None:
+        """Store n episodes, over the oldest ones when the ring is full.
+
+        Raises:
+            ValueError: if a shape is not the replay's, or more episodes come than fit.
+        """
+        count = len(episodes.desired_goal)
+        if count > self.max_episodes:
+            raise ValueError(f"{count} episodes at once do not fit in room for {self.max_episodes}")
+        slots = (self.added + np.arange(count)) % self.max_episodes
+        for name, ring, new in zip(Episodes._fields, self._data, episodes, strict=True):
+            if new.shape != (count, *ring.shape[1:]):
+                raise ValueError(f"{name} has shape {new.shape}, not {(count, *ring.shape[1:])}")
+        for ring, new in zip(self._data, episodes, strict=True):
+            ring[slots] = new
+        self.added += count
+
+    def sample(self, batch_size: int) -> Batch:
+        """Draw transitions uniformly and judge each against the goal its relabelling names.
+
+        Raises:
+            ValueError: if nothing is stored yet.
+        """
+        if not self.added:
+            raise ValueError("the replay is empty: add episodes before sampling")
+        stored, horizon = len(self), self.shape.horizon
+        episode = self.generator.integers(0, stored, size=batch_size)
+        step = self.generator.integers(0, horizon, size=batch_size)
+        goals = relabel(self.generator, self._strategy, self._k, episode, step, horizon, stored)
+        return self._gather(episode, step, self._goals(goals.episode, goals.step, goals.desired))
+
+    def _goals(self, episode: np.ndarray, step: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        achieved = _rows(self._data.achieved_goal, episode, step)
+        return np.where(desired[:, None], self._data.desired_goal.take(episode, axis=0), achieved)
+
+    def _gather(self, episode: np.ndarray, step: np.ndarray, goal: np.ndarray) -> Batch:
+        pair = np.stack([step, step + 1])  # s and s'
+        achieved = _rows(self._data.achieved_goal, episode, pair)
+        reward = np.asarray(self._reward(achieved[1], goal), dtype=np.float32)
+        return Batch(
+            observation=torch.from_numpy(_rows(self._data.observation, episode, pair)),
+            achieved_goal=torch.from_numpy(achieved),
+            goal=torch.from_numpy(goal),
+            action=torch.from_numpy(_rows(self._data.action, episode, step)),
+            reward=torch.from_numpy(reward),
+        )
+
+    def state_dict(self) -> dict:
+        """Stored episodes and the generator's state, to be given to ``load_state_dict``."""
+        filled = {
+            name: torch.from_numpy(ring[: len(self)])
+            for name, ring in zip(Episodes._fields, self._data, strict=True)
+        }
+        generator = json.dumps(self.generator.bit_generator.state)
+        return {"added": self.added, "generator": generator, **filled}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore what ``state_dict`` gave.
+
+        Raises:
+            ValueError: if it was saved from a replay of another size.
+        """
+        for name, ring in zip(Episodes._fields, self._data, strict=True):
+            saved = state[name].numpy()
+            expected = (min(state["added"], self.max_episodes), *ring.shape[1:])
+            if saved.shape != expected:
+                raise ValueError(f"saved replay has {name} of shape {saved.shape}, not {expected}")
+            ring[: len(saved)] = saved
+        self.added = state["added"]
+        self.generator.bit_generator.state = json.loads(state["generator"])
+
+
+def _rows(ring: np.ndarray, episode: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """``ring[episode, step]`` of a contiguous ``(episodes, steps, width)`` ring, by one flat take."""
+    steps, width = ring.shape[1:]
+    return ring.reshape(-1, width).take(episode * steps + step, axis=0)

@@ -1,0 +1,98 @@
+"""The folder of a run: its names, its refusal to overwrite, its configuration."""
+
+import platform
+import subprocess
+import sys
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .checkpoint import CHECKPOINT
+from .config import Config, ConfigError, from_mapping, read_yaml, to_mapping
+from .errors import UserError
+from .files import write_text
+
+CONFIG, METRICS, TIMINGS = "config.yaml", "metrics.jsonl", "timings.jsonl"
+CURVE, VIDEO = "learning_curve.png", "policy.mp4"
+PACKAGES = ("her-robotics", "torch", "mujoco", "gymnasium", "gymnasium-robotics", "numpy", "wandb")
+
+
+def default_folder(task: str, seed: int) -> Path:
+    """``runs/<task>-<date>-<time>-s<seed>``."""
+    return Path("runs") / f"{task}-{datetime.now():%Y%m%d-%H%M%S}-s{seed}"
+
+
+def create(folder: Path, config: Config) -> None:
+    """Make a run folder and write its ``config.yaml``.
+
+    Raises:
+        UserError: if it already holds a run, or cannot be written.
+    """
+    if (folder / CONFIG).exists():
+        resumable = (folder / CHECKPOINT).exists()
+        resume = f"go on with it by --resume {folder}, or " if resumable else ""
+        raise UserError(f"{folder} already holds a run: {resume}give another name with --out")
+    text = yaml.safe_dump({**to_mapping(config), "provenance": provenance()}, sort_keys=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / CONFIG, text)
+    except OSError as error:
+        raise UserError(f"cannot write to the run folder {folder}: {error.strerror}") from error
+
+
+def read_config(folder: Path) -> Config:
+    """The configuration of an existing run.
+
+    Raises:
+        UserError: if there is none, or it is not valid.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder} is not a run folder: it holds no {CONFIG}")
+    values = read_yaml(path)
+    values.pop("provenance", None)
+    try:
+        return from_mapping(Config, values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def provenance() -> dict[str, Any]:
+    """What a result depends on beside its configuration: versions, commit, machine, command."""
+    return {
+        "command": " ".join(["her-robotics", *sys.argv[1:]]),
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that matter."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def git_commit() -> str:
+    """Commit of the clone this code runs from, ``-dirty`` where it was changed; else ``unknown``."""
+    here = Path(__file__).resolve().parent
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return result.stdout.strip() or "unknown"

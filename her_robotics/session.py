@@ -1,0 +1,185 @@
+"""One run from start to finish: folder, trackers, training, and what is left behind."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import load_checkpoint, save_checkpoint, save_policy
+from .config import Config, to_mapping
+from .console import Bar, StopRequest, duration, listening_for_stop
+from .evaluate import Evaluation, evaluate
+from .learner import Learner, MakeEnv, build
+from .plots import plot_runs
+from .replay import Replay
+from .rollout import NonFiniteError, episode_seeds
+from .run_folder import CURVE, VIDEO, create, provenance
+from .tracking import Tracker, start_trackers
+from .train import FINAL, Report, train
+from .video import film, write_video
+
+
+class Session:
+    """A run in its folder.
+
+    Args:
+        config: resolved configuration.
+        folder: the run folder.
+        make_env: builds the task's vector env.
+        resume: whether to go on from the folder's checkpoint.
+
+    Raises:
+        UserError: if the folder, the checkpoint or the configuration cannot be used.
+    """
+
+    def __init__(self, config: Config, folder: Path, make_env: MakeEnv, resume: bool = False):
+        self.config, self.folder, self._make_env = config, folder, make_env
+        if config.video.enabled:
+            _check_rendering(make_env)
+        state = load_checkpoint(folder) if resume else None
+        self.learner = build(config, make_env)
+        if state is None:
+            create(folder, config)
+        else:
+            self.learner.load_state_dict(state)
+        self._trackers: list[Tracker] = []
+        self._checkpointed = time.monotonic()
+        self._resume_at = self.learner.progress.tested_at if resume else None
+
+    def run(self) -> int:
+        """Train, then test, film and plot; returns the process's exit code.
+
+        A first Ctrl-C or SIGTERM ends the cycle, saves, and says how to resume.
+
+        Raises:
+            NonFiniteError: after saving, if an observation or an action is not finite.
+        """
+        self._announce()
+        settings = {**to_mapping(self.config), "provenance": provenance()}
+        self._trackers = start_trackers(
+            self.folder, settings, self.config.wandb, self.config.wandb_project, self._resume_at
+        )
+        with listening_for_stop() as stop:
+            self._train(stop)
+        if stop():
+            self._finish_trackers()
+            print(f"stopped. Go on with: her-robotics train --resume {self.folder}")
+            return stop.exit_code
+        result = self._leave_behind()
+        self._finish_trackers()
+        self._say_where(result)
+        return 0
+
+    def _train(self, stop: StopRequest) -> None:
+        bar = Bar(self.config.train.steps, self.learner.progress)
+
+        def on_report(report: Report) -> None:
+            bar.report(report)
+            for tracker in self._trackers:
+                tracker.log(report.metrics, report.timings)
+
+        def on_cycle() -> None:
+            bar.advance()
+            if time.monotonic() - self._checkpointed > self.config.train.checkpoint_seconds:
+                self._save()
+
+        try:
+            train(self.learner, on_cycle, on_report, stop)
+        except NonFiniteError:
+            print(f"what was learnt so far is being saved in {self.folder}")
+            raise
+        finally:
+            bar.close()
+            self._save()
+
+    def _save(self) -> None:
+        """Write the checkpoint; a disk that refuses costs the checkpoint, not the run."""
+        try:
+            save_checkpoint(self.folder, self.learner.state_dict())
+        except (OSError, RuntimeError) as error:
+            print(f"warning: no checkpoint was written ({error}); the previous one stays")
+        self._checkpointed = time.monotonic()
+
+    def _leave_behind(self) -> Evaluation:
+        """Test the best policy on fresh episodes, save it, plot and film."""
+        learner, progress = self.learner, self.learner.progress
+        learner.agent.policy.load_state_dict(learner.best_policy)
+        result = evaluate(
+            learner.test_env,
+            learner.task.shape.horizon,
+            learner.agent.act,
+            learner.task.reward,
+            learner.task.threshold,
+            self.config.seed,
+            FINAL,
+        )
+        save_policy(
+            self.folder,
+            learner.best_policy,
+            learner.task.shape,
+            self.config.env,
+            self.config.agent,
+            {
+                "trained": {
+                    "seed": self.config.seed,
+                    "steps": progress.steps,
+                    "chosen_at_step": progress.best_step,
+                    "seconds": round(progress.seconds, 1),
+                },
+                "test": result.metrics(""),
+                "provenance": provenance(),
+            },
+        )
+        plot_runs([self.folder], self.folder / CURVE)
+        if self.config.video.enabled:
+            self._film()
+        return result
+
+    def _film(self) -> None:
+        shape, video = self.learner.task.shape, self.config.video
+        env = self._make_env(
+            video.episodes, render_mode="rgb_array", width=video.size, height=video.size
+        )
+        seeds = episode_seeds(self.config.seed, FINAL, 0, video.episodes)
+        title = self.config.env.task
+        frames = film(
+            env, shape.horizon, self.learner.task.threshold, self.learner.agent.act, seeds, title
+        )
+        env.close()
+        write_video(self.folder / VIDEO, frames)
+
+    def _announce(self) -> None:
+        shape, progress = self.learner.task.shape, self.learner.progress
+        memory = Replay.memory(shape, self.config.replay.capacity) / 2**20
+        start = f"from step {progress.steps:,d} " if progress.steps else ""
+        print(
+            f"{self.config.env.task}: training {start}to {self.config.train.steps:,d} steps in "
+            f"{self.folder}\nreplay takes {memory:,.0f} MiB for {self.config.replay.capacity:,d} "
+            f"transitions (reserved now, filled as they come)",
+            flush=True,
+        )
+
+    def _finish_trackers(self) -> None:
+        for tracker in self._trackers:
+            tracker.finish()
+        self.learner.close()
+
+    def _say_where(self, result: Evaluation) -> None:
+        low, high = result.interval
+        progress = self.learner.progress
+        print(
+            f"success {result.success_rate:.2f} [{low:.2f}, {high:.2f}] on {result.episodes} fresh "
+            f"episodes, after {progress.steps:,d} steps and {duration(progress.seconds)} of training"
+        )
+        print(f"policy   {self.folder / 'policy.safetensors'} (best test, step {progress.best_step:,d})")
+        print(f"curve    {self.folder / CURVE}")
+        if self.config.video.enabled:
+            print(f"watch    {self.folder / VIDEO} (any browser plays it)")
+        print(f"again    her-robotics eval {self.folder}")
+
+
+def _check_rendering(make_env: MakeEnv) -> None:
+    """Draw one frame, so that a machine that cannot fails before training rather than after."""
+    env: Any = make_env(1, render_mode="rgb_array", width=64, height=64)
+    env.reset(seed=0)
+    env.render()
+    env.close()

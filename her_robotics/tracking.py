@@ -1,0 +1,160 @@
+"""Where figures go: always to local JSON lines, and to Weights & Biases if it works."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from .run_folder import CURVE, METRICS, TIMINGS, VIDEO
+
+WandbMode = Literal["online", "offline", "disabled"]
+
+
+class Tracker(Protocol):
+    """Something that keeps the figures of a run."""
+
+    def log(self, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
+        """Keep one report; both mappings hold ``step``."""
+        ...
+
+    def finish(self) -> None:
+        """Keep the pictures of the run folder, and close."""
+        ...
+
+
+class JsonLines:
+    """``metrics.jsonl`` (deterministic) and ``timings.jsonl`` (wall-clock), one object per test.
+
+    Args:
+        folder: the run folder.
+        resume_at: env steps a resumed run goes on from; later lines, written after its checkpoint,
+            are dropped and will be written again.
+    """
+
+    def __init__(self, folder: Path, resume_at: int | None = None):
+        self._paths = {METRICS: folder / METRICS, TIMINGS: folder / TIMINGS}
+        for path in self._paths.values():
+            kept = [] if resume_at is None else read_lines(path)
+            lines = [json.dumps(row) for row in kept if row["step"] <= (resume_at or 0)]
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def log(self, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
+        for name, row in ((METRICS, metrics), (TIMINGS, timings)):
+            with self._paths[name].open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def finish(self) -> None:
+        pass
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON lines file; a line torn by a crash, which can only be the last, is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            break
+        rows.append(row)
+    return rows
+
+
+def wandb_mode(asked: WandbMode | None) -> WandbMode:
+    """What was asked for, or online where a key is set up and offline elsewhere."""
+    if asked is not None:
+        return asked
+    if os.environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
+        return os.environ["WANDB_MODE"]  # type: ignore[return-value]
+    netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    known = netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="ignore")
+    return "online" if known or os.environ.get("WANDB_API_KEY") else "offline"
+
+
+class WandbRun:
+    """One Weights & Biases run with the figures, the configuration, the curve and the film.
+
+    Args:
+        folder: the run folder; offline files go to ``wandb/`` in it.
+        config: the resolved configuration, as plain dicts.
+        mode: ``"online"`` or ``"offline"``.
+        project: project the run is filed under.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], mode: WandbMode, project: str):
+        import wandb
+
+        self._wandb, self._folder = wandb, folder
+        settings = wandb.Settings(silent=True, console="off", init_timeout=30)
+        self._run = wandb.init(
+            project=project,
+            name=folder.name,
+            dir=str(folder),
+            config=dict(config),
+            mode=mode,
+            settings=settings,
+        )
+        self._run.define_metric("step")
+        self._run.define_metric("*", step_metric="step")
+
+    def log(self, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
+        self._run.log({**timings, **metrics})
+
+    def finish(self) -> None:
+        if (self._folder / CURVE).is_file():
+            self._run.log({"learning_curve": self._wandb.Image(str(self._folder / CURVE))})
+        if (self._folder / VIDEO).is_file():
+            video = self._wandb.Video(str(self._folder / VIDEO), format="mp4")
+            self._run.log({"policy": video})
+        self._run.finish()
+
+
+class Guarded:
+    """A tracker whose failure is told once and never stops training.
+
+    Args:
+        start: makes the tracker; if this fails nothing is tracked.
+        name: what to call it in the warning.
+    """
+
+    def __init__(self, start: Callable[[], Tracker], name: str):
+        self._name = name
+        self._tracker: Tracker | None = None
+        self._try(lambda: setattr(self, "_tracker", start()))
+
+    def log(self, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
+        if self._tracker:
+            self._try(lambda: self._tracker.log(metrics, timings))  # type: ignore[union-attr]
+
+    def finish(self) -> None:
+        if self._tracker:
+            self._try(self._tracker.finish)
+
+    def _try(self, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except Exception as error:  # whatever a third party's tracker throws, training goes on
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            text = f"warning: {self._name} failed and is off from here ({reason[0]})"
+            print(f"{text}; metrics go on in {METRICS}", file=sys.stderr)
+            self._tracker = None
+
+
+def start_trackers(
+    folder: Path,
+    config: Mapping[str, Any],
+    asked: WandbMode | None,
+    project: str,
+    resume_at: int | None = None,
+) -> list[Tracker]:
+    """The trackers of a run: local JSON lines, and Weights & Biases unless disabled."""
+    trackers: list[Tracker] = [JsonLines(folder, resume_at)]
+    mode = wandb_mode(asked)
+    if mode != "disabled":
+        trackers.append(Guarded(lambda: WandbRun(folder, config, mode, project), "wandb"))
+    return trackers

@@ -1,0 +1,128 @@
+"""The training loop: play, store, update, test."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .evaluate import Evaluation, evaluate, judge
+from .learner import Learner
+from .meters import Stopwatch
+from .rollout import episode_seeds, play
+from .types import Episodes, GoalObs
+
+TRAIN, TEST, FINAL = 0, 1, 2
+"""Streams of episode seeds: for training, for the tests along the way, for the last test."""
+
+
+class Report(NamedTuple):
+    """What a stretch of training between two tests gave.
+
+    Attributes:
+        metrics: deterministic figures: same seed and machine, same values.
+        timings: where the time went, in seconds and steps per second.
+        evaluation: the test that closes the stretch.
+    """
+
+    metrics: dict[str, float]
+    timings: dict[str, float]
+    evaluation: Evaluation
+
+
+def train(
+    learner: Learner,
+    on_cycle: Callable[[], None],
+    on_report: Callable[[Report], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Train until the budget of env steps is spent or ``stop()`` says so, in whole cycles.
+
+    A cycle plays one episode in every env, stores them, and makes the updates they are owed.
+
+    Args:
+        learner: the collaborators; its progress is where training starts and how far it came.
+        on_cycle: called after every cycle.
+        on_report: called after every test.
+        stop: asked after every cycle.
+
+    Raises:
+        NonFiniteError: if an observation or an action is not finite.
+    """
+    config, progress, agent = learner.config.train, learner.progress, learner.agent
+    averages, watch = learner.averages, Stopwatch()
+    while progress.steps < config.steps and not stop():
+        start = time.perf_counter()
+        with watch("env"):
+            episodes = _collect(learner)
+        learner.replay.add(episodes)
+        agent.observe(episodes)
+        averages.add(_training_metrics(learner, episodes))
+        for _ in range(_updates_due(learner)):
+            with watch("sample"):
+                batch = learner.replay.sample(config.batch_size)
+            with watch("update"):
+                averages.add(agent.update(batch))
+            progress.updates += 1
+        progress.seconds += time.perf_counter() - start
+        done = progress.steps >= config.steps
+        if done or progress.steps - progress.tested_at >= learner.config.eval.every:
+            on_report(_test(learner, watch))
+        on_cycle()
+
+
+def _collect(learner: Learner) -> Episodes:
+    """One exploring episode in every env."""
+    env, exploration, progress = learner.env, learner.exploration, learner.progress
+    shape = (env.num_envs, learner.task.shape.action)
+    exploration.start(shape)
+    random = progress.episodes < exploration.config.random_episodes
+
+    def act(obs: GoalObs) -> np.ndarray:
+        return exploration.uniform(shape) if random else exploration(learner.agent.act(obs))
+
+    seeds = episode_seeds(learner.config.seed, TRAIN, progress.episodes, env.num_envs)
+    episodes = play(env, learner.task.shape.horizon, seeds, act)
+    progress.episodes += env.num_envs
+    progress.steps += env.num_envs * learner.task.shape.horizon
+    return episodes
+
+
+def _updates_due(learner: Learner) -> int:
+    """Updates owed so far less those made, so that fractions of updates per step add up."""
+    owed = int(learner.progress.steps * learner.config.train.updates_per_step)
+    return owed - learner.progress.updates
+
+
+def _training_metrics(learner: Learner, episodes: Episodes) -> dict[str, float]:
+    played = judge(episodes, learner.task.reward, learner.task.threshold)
+    return {
+        "train/success_rate": played.success_rate,
+        "train/moved_rate": played.moved_rate,
+        "train/return": played.mean_return,
+    }
+
+
+def _test(learner: Learner, watch: Stopwatch) -> Report:
+    """Test the greedy policy and close the stretch that led to it."""
+    progress = learner.progress
+    with watch("test"):
+        result = evaluate(
+            learner.test_env,
+            learner.task.shape.horizon,
+            learner.agent.act,
+            learner.task.reward,
+            learner.task.threshold,
+            learner.config.seed,
+            TEST,
+        )
+    if result.success_rate >= progress.best_success:
+        progress.best_success, progress.best_step = result.success_rate, progress.steps
+        policy = learner.agent.policy.state_dict()
+        learner.best_policy = {name: value.clone() for name, value in policy.items()}
+    stretch = progress.steps - progress.tested_at
+    progress.tested_at = progress.steps
+    counts = {"step": progress.steps, "episodes": progress.episodes, "updates": progress.updates}
+    metrics = {**counts, **result.metrics("test/"), **learner.averages.take()}
+    timings = {"step": progress.steps, "seconds": progress.seconds, **watch.take(stretch)}
+    return Report(metrics, timings, result)
