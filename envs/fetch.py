@@ -86,6 +86,8 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
             THRESHOLDS[goal] if distance_threshold is None else distance_threshold
         )
         self.max_episode_steps = max_episode_steps
+        self.gripper = slice(0, 3) if goal == "object" else None
+        """Where the gripper's position stands in the observation, if it has an object to move."""
         self.render_mode = render_mode
         self._camera: Camera | None = None
         self._frame_size = (width, height)

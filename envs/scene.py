@@ -2,7 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import mujoco
@@ -77,7 +77,9 @@ def overlay_file() -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    raise FileNotFoundError(f"overlay.xml is in none of {[str(path.parent) for path in candidates]}")
+    raise FileNotFoundError(
+        f"overlay.xml is in none of {[str(path.parent) for path in candidates]}"
+    )
 
 
 def build_spec(task: Task) -> mujoco.MjSpec:
@@ -91,7 +93,7 @@ def build_spec(task: Task) -> mujoco.MjSpec:
     return spec
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_scene(task: Task) -> Scene:
     """Compile the task's model and drive the arm to its start pose, as upstream does.
 

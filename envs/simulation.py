@@ -1,6 +1,7 @@
 """N Fetch simulations stepped at once on MuJoCo's native thread pool, and what is read from them."""
 
-from functools import lru_cache
+import copy
+from functools import cache
 from typing import NamedTuple
 
 import mujoco
@@ -74,14 +75,14 @@ class _Addresses(NamedTuple):
     actuated_qpos: np.ndarray
 
 
-@lru_cache(maxsize=None)
+@cache
 def _kinematic_model(task: Task) -> mujoco.MjModel:
     """The task's model without contacts and constraints: the same poses at a fraction of the cost."""
-    spec_model = mujoco.MjModel.__copy__(load_scene(task).model)
-    spec_model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT) | int(
+    model = copy.copy(load_scene(task).model)
+    model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT) | int(
         mujoco.mjtDisableBit.mjDSBL_CONTACT
     )
-    return spec_model
+    return model
 
 
 def _dofs_moving(model: mujoco.MjModel, body: int) -> np.ndarray:

@@ -155,7 +155,11 @@ def _train(arguments: list[str]) -> int:
     base = load_task_config(task or "fetch_reach")
     if wants_help:
         print(TRAIN_HELP.format(tasks=", ".join(shipped_tasks())), flush=True)
+    # Booleans are given as in YAML: --video.enabled false.
+    arguments = [re.sub(r"(^|=)(true|false)$", _capitalised, argument) for argument in arguments]
     config = validate(_parse(Config, arguments, "her-robotics train [TASK]", base))
+    if config.env.task != base.env.task:
+        raise UserError(f"name the task as the first argument: train {config.env.task}")
     folder = Path(out) if out else default_folder(config.env.task, config.seed)
     return Session(config, folder, env_maker(config.env)).run()
 
@@ -205,9 +209,7 @@ def _record(arguments: list[str]) -> int:
     _check_fit(given.run, saved.shape, task.shape)
     path = Path(given.out) if given.out else Path(given.run) / VIDEO
     seeds = episode_seeds(given.seed, FINAL, 0, given.episodes)
-    frames = film(
-        env, task.shape.horizon, task.threshold, saved.policy.act, seeds, saved.env.task
-    )
+    frames = film(env, task.shape.horizon, task.threshold, saved.policy.act, seeds, saved.env.task)
     env.close()
     write_video(path, frames)
     print(f"{path}: {len(frames)} frames of {given.episodes} episodes")
@@ -246,6 +248,10 @@ def _take(arguments: list[str], name: str) -> str | None:
     return None
 
 
+def _capitalised(match: re.Match[str]) -> str:
+    return match[1] + match[2].capitalize()
+
+
 def _parse(kind: type[T], arguments: list[str], program: str, default: T | None = None) -> T:
     """Parse with tyro; its framed messages become one line.
 
@@ -253,7 +259,9 @@ def _parse(kind: type[T], arguments: list[str], program: str, default: T | None 
         UserError: if the arguments do not fit.
     """
     messages = io.StringIO()
-    options: dict[str, Any] = {} if default is None else {"default": default}
+    options: dict[str, Any] = {}
+    if default is not None:
+        options = {"default": default, "config": (tyro.conf.FlagConversionOff,)}
     try:
         with contextlib.redirect_stderr(messages):
             return tyro.cli(kind, prog=program, args=arguments, **options)

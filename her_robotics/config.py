@@ -111,6 +111,22 @@ class AgentConfig:
 
 
 @dataclass(frozen=True)
+class RelayConfig:
+    """A small agent that keeps the gripper at the object in a share of the training episodes."""
+
+    share: Fraction = 0.0
+    """Share of the episodes it acts in; 0 does without it. A prior on the task: see the README."""
+    radius: NonNegative = 0.08
+    """Half-width in metres of the cube around the object in which its gripper goals are drawn."""
+    hold: Annotated[float, Range(1.0)] = 8.0
+    """Mean steps for which it keeps a gripper goal."""
+    sigma: NonNegative = 0.3
+    """Standard deviation of the noise on its actions."""
+    updates: Count = 3_000
+    """Updates after which it has learnt to reach and learns no more."""
+
+
+@dataclass(frozen=True)
 class ExplorationConfig:
     """How behaviour departs from the greedy policy."""
 
@@ -124,6 +140,7 @@ class ExplorationConfig:
     """Share of steps whose action is uniformly random."""
     random_episodes: Count = 8
     """Episodes of uniformly random actions before the policy is used."""
+    relay: RelayConfig = field(default_factory=RelayConfig)
 
 
 @dataclass(frozen=True)
@@ -194,7 +211,9 @@ def config_folder() -> Path:
     for folder in candidates:
         if (folder / "base.yaml").is_file():
             return folder
-    raise ConfigError(f"configs/base.yaml is in none of {[str(path.parent) for path in candidates]}")
+    raise ConfigError(
+        f"configs/base.yaml is in none of {[str(path.parent) for path in candidates]}"
+    )
 
 
 def shipped_tasks() -> tuple[str, ...]:
@@ -210,7 +229,9 @@ def load_task_config(task: str) -> Config:
         ConfigError: if the task is unknown, or a file is not a valid configuration.
     """
     if task not in (*shipped_tasks(), "debug"):
-        raise ConfigError(f"unknown task {task!r}: choose one of {', '.join(shipped_tasks())}, debug")
+        raise ConfigError(
+            f"unknown task {task!r}: choose one of {', '.join(shipped_tasks())}, debug"
+        )
     folder = config_folder()
     base = read_yaml(folder / "base.yaml")
     return from_mapping(Config, merge(base, read_yaml(folder / f"{task}.yaml")))

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -76,7 +76,7 @@ class StopRequest:
 
 
 @contextmanager
-def listening_for_stop() -> Iterator[StopRequest]:
+def listening_for_stop() -> Generator[StopRequest]:
     """Turn the first Ctrl-C or SIGTERM into a request; a second one interrupts at once."""
     request = StopRequest()
     handled = (signal.SIGINT, signal.SIGTERM)

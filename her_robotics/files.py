@@ -1,13 +1,13 @@
 """Files that are whole or not there: written aside, then renamed."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """A name to write to; on success it takes the place of ``path``, on failure it is removed.
 
     A reader, a full disk or a power cut meets the old file or the new one, never half of one.

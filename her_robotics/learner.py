@@ -14,6 +14,7 @@ from .errors import UserError
 from .exploration import Exploration
 from .meters import Averages
 from .relabel import STRATEGIES
+from .relay import Relay
 from .replay import EpisodeShape, Replay
 from .types import RewardFunction
 
@@ -28,11 +29,14 @@ class Task(NamedTuple):
         shape: sizes of an episode.
         reward: of achieved and desired goals.
         threshold: distance within which a goal is reached.
+        gripper: where the gripper's position stands in the observation, if goals are positions of
+            something for it to move; else None.
     """
 
     shape: EpisodeShape
     reward: RewardFunction
     threshold: float
+    gripper: slice | None
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Learner:
     agent: Agent
     replay: Replay
     exploration: Exploration
+    relay: Relay | None = None
     progress: Progress = field(default_factory=Progress)
     averages: Averages = field(default_factory=Averages)
     best_policy: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -79,6 +84,7 @@ class Learner:
             "agent": self.agent.state_dict(),
             "replay": self.replay.state_dict(),
             "exploration": json.dumps(self.exploration.generator.bit_generator.state),
+            "relay": self.relay.state_dict() if self.relay else None,
             "torch": torch.get_rng_state(),
             "progress": vars(self.progress).copy(),
             "averages": self.averages.state_dict(),
@@ -90,6 +96,8 @@ class Learner:
         self.agent.load_state_dict(state["agent"])
         self.replay.load_state_dict(state["replay"])
         self.exploration.generator.bit_generator.state = json.loads(state["exploration"])
+        if self.relay:
+            self.relay.load_state_dict(state["relay"])
         torch.set_rng_state(state["torch"])
         self.progress = Progress(**state["progress"])
         self.averages.load_state_dict(state["averages"])
@@ -119,7 +127,8 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
         raise UserError(f"{base} has actions of {actions}: they must be a Box")
 
     def width(part: str) -> int:
-        return int(space[part].shape[0])  # type: ignore[index]
+        box: Any = space[part]
+        return int(box.shape[0])
 
     shape = EpisodeShape(
         horizon=base.max_episode_steps,
@@ -127,7 +136,12 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
         goal=width("achieved_goal"),
         action=actions.shape[0],
     )
-    return Task(shape, lambda a, g: base.compute_reward(a, g, {}), base.distance_threshold)
+    return Task(
+        shape=shape,
+        reward=lambda achieved, desired: base.compute_reward(achieved, desired, {}),
+        threshold=base.distance_threshold,
+        gripper=getattr(base, "gripper", None),
+    )
 
 
 def build(config: Config, make_env: MakeEnv) -> Learner:
@@ -162,4 +176,17 @@ def build(config: Config, make_env: MakeEnv) -> Learner:
             config.seed,
         ),
         exploration=Exploration(config.exploration, config.seed + 1),
+        relay=_build_relay(config, task),
     )
+
+
+def _build_relay(config: Config, task: Task) -> Relay | None:
+    relay = config.exploration.relay
+    if not relay.share:
+        return None
+    if task.gripper is None:
+        raise UserError(
+            f"exploration.relay.share = {relay.share} needs a task whose goal is the position of an "
+            f"object: {config.env.task} with goal {config.env.goal or 'of its own'} has none"
+        )
+    return Relay(task.shape, task.gripper, task.reward, relay, config.seed + 2)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -32,7 +32,8 @@ class Averages:
     def take(self) -> dict[str, float]:
         """The means since the last call."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self._sums.clear(), self._counts.clear()
+        self._sums.clear()
+        self._counts.clear()
         return means
 
 
@@ -43,7 +44,7 @@ class Stopwatch:
         self._spent: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, activity: str) -> Iterator[None]:
+    def __call__(self, activity: str) -> Generator[None]:
         """Time the body of a ``with`` statement."""
         start = time.perf_counter()
         try:

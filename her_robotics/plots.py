@@ -104,7 +104,9 @@ def _draw(axis: Axes, label: str, curves: list[Curve], x: str, colour: str) -> N
         axis.plot(getattr(curve, x), curve.success, color=colour, lw=0.6, alpha=0.4)
     grid, values = _common_grid(curves, x)
     low, high = bootstrap_interval(values)
-    axis.plot(grid, interquartile_mean(values), color=colour, label=f"{label} ({len(curves)} seeds)")
+    axis.plot(
+        grid, interquartile_mean(values), color=colour, label=f"{label} ({len(curves)} seeds)"
+    )
     axis.fill_between(grid, low, high, color=colour, alpha=0.2, lw=0)
 
 

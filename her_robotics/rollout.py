@@ -1,6 +1,7 @@
 """Whole episodes from a vector env."""
 
 from collections.abc import Callable
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -41,14 +42,11 @@ def play(
     Raises:
         NonFiniteError: if an observation or action is not finite.
     """
-    shown, _ = env.reset(seed=seeds)
-    obs = _goal_obs(shown, 0)
+    obs = start(env, seeds)
     history, actions = [obs], []
     for step in range(horizon):
         action = act(obs)
-        _check_finite("action", action, step)
-        shown, *_ = env.step(action)
-        obs = _goal_obs(shown, step + 1)
+        obs = advance(env, action, step)
         history.append(obs)
         actions.append(action)
     return Episodes(
@@ -57,6 +55,28 @@ def play(
         desired_goal=obs.desired_goal.astype(np.float32),
         action=np.stack(actions, axis=1, dtype=np.float32),
     )
+
+
+def start(env: gym.vector.VectorEnv, seeds: list[int]) -> GoalObs:
+    """Begin an episode in every env; what they show first.
+
+    Raises:
+        NonFiniteError: if it is not finite.
+    """
+    reset: Any = env.reset
+    shown, _ = reset(seed=seeds)
+    return _goal_obs(shown, 0)
+
+
+def advance(env: gym.vector.VectorEnv, action: np.ndarray, step: int) -> GoalObs:
+    """Take step number ``step`` in every env; what they show after it.
+
+    Raises:
+        NonFiniteError: if the action or what is shown is not finite.
+    """
+    _check_finite("action", action, step)
+    shown, *_ = env.step(action)
+    return _goal_obs(shown, step + 1)
 
 
 def _goal_obs(shown: dict[str, np.ndarray], step: int) -> GoalObs:

@@ -8,7 +8,7 @@ from .checkpoint import load_checkpoint, save_checkpoint, save_policy
 from .config import Config, to_mapping
 from .console import Bar, StopRequest, duration, listening_for_stop
 from .evaluate import Evaluation, evaluate
-from .learner import Learner, MakeEnv, build
+from .learner import MakeEnv, build
 from .plots import plot_runs
 from .replay import Replay
 from .rollout import NonFiniteError, episode_seeds
@@ -170,7 +170,9 @@ class Session:
             f"success {result.success_rate:.2f} [{low:.2f}, {high:.2f}] on {result.episodes} fresh "
             f"episodes, after {progress.steps:,d} steps and {duration(progress.seconds)} of training"
         )
-        print(f"policy   {self.folder / 'policy.safetensors'} (best test, step {progress.best_step:,d})")
+        print(
+            f"policy   {self.folder / 'policy.safetensors'} (best test, step {progress.best_step:,d})"
+        )
         print(f"curve    {self.folder / CURVE}")
         if self.config.video.enabled:
             print(f"watch    {self.folder / VIDEO} (any browser plays it)")

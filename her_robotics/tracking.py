@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from .run_folder import CURVE, METRICS, TIMINGS, VIDEO
 
@@ -69,8 +69,9 @@ def wandb_mode(asked: WandbMode | None) -> WandbMode:
     """What was asked for, or online where a key is set up and offline elsewhere."""
     if asked is not None:
         return asked
-    if os.environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
-        return os.environ["WANDB_MODE"]  # type: ignore[return-value]
+    for mode in get_args(WandbMode):
+        if os.environ.get("WANDB_MODE") == mode:
+            return mode
     netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
     known = netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="ignore")
     return "online" if known or os.environ.get("WANDB_API_KEY") else "offline"
@@ -128,8 +129,9 @@ class Guarded:
         self._try(lambda: setattr(self, "_tracker", start()))
 
     def log(self, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
-        if self._tracker:
-            self._try(lambda: self._tracker.log(metrics, timings))  # type: ignore[union-attr]
+        tracker = self._tracker
+        if tracker:
+            self._try(lambda: tracker.log(metrics, timings))
 
     def finish(self) -> None:
         if self._tracker:

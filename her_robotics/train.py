@@ -57,6 +57,8 @@ def train(
             episodes = _collect(learner)
         learner.replay.add(episodes)
         agent.observe(episodes)
+        if learner.relay:
+            learner.relay.learn(episodes)
         averages.add(_training_metrics(learner, episodes))
         for _ in range(_updates_due(learner)):
             with watch("sample"):
@@ -74,12 +76,16 @@ def train(
 def _collect(learner: Learner) -> Episodes:
     """One exploring episode in every env."""
     env, exploration, progress = learner.env, learner.exploration, learner.progress
+    relay = learner.relay
     shape = (env.num_envs, learner.task.shape.action)
     exploration.start(shape)
+    if relay:
+        relay.start(env.num_envs)
     random = progress.episodes < exploration.config.random_episodes
 
     def act(obs: GoalObs) -> np.ndarray:
-        return exploration.uniform(shape) if random else exploration(learner.agent.act(obs))
+        actions = exploration.uniform(shape) if random else exploration(learner.agent.act(obs))
+        return relay(obs, actions) if relay else actions
 
     seeds = episode_seeds(learner.config.seed, TRAIN, progress.episodes, env.num_envs)
     episodes = play(env, learner.task.shape.horizon, seeds, act)

@@ -1,6 +1,7 @@
 """Films of a policy: several episodes side by side, goal visible, success marked."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import gymnasium as gym
@@ -9,8 +10,7 @@ import numpy as np
 
 from .errors import UserError
 from .files import replacing
-from .rollout import ActionFunction
-from .types import GoalObs
+from .rollout import ActionFunction, advance, start
 
 FPS = 25
 SUCCESS_COLOUR, PENDING_COLOUR = (46, 160, 67), (120, 120, 120)
@@ -46,13 +46,12 @@ def film(
     Raises:
         VideoError: if the env renders nothing.
     """
-    shown, _ = env.reset(seed=seeds)
+    obs = start(env, seeds)
     frames = []
     for step in range(horizon + 1):
-        pictures = env.render()
+        pictures: Any = env.render()
         if pictures is None:
             raise VideoError("the env renders nothing: it was made without render_mode='rgb_array'")
-        obs = GoalObs(*(shown[name] for name in GoalObs._fields))
         distances = np.linalg.norm(obs.achieved_goal - obs.desired_goal, axis=-1)
         tiles = [
             _tile(picture, title, step, distance, distance < threshold)
@@ -60,7 +59,7 @@ def film(
         ]
         frames.append(_grid(tiles))
         if step < horizon:
-            shown, *_ = env.step(act(obs))
+            obs = advance(env, act(obs), step)
     return np.stack(frames)
 
 
@@ -99,17 +98,19 @@ def write_video(path: Path, frames: np.ndarray, fps: int = FPS) -> None:
         raise VideoError(f"cannot write the film {path}: {error}") from error
 
 
-def _tile(
-    picture: np.ndarray, title: str, step: int, distance: float, reached: bool
-) -> np.ndarray:
+def _tile(picture: np.ndarray, title: str, step: int, distance: float, reached: bool) -> np.ndarray:
     """One episode's picture under a line of text, in a border that says whether the goal is reached."""
     colour = SUCCESS_COLOUR if reached else PENDING_COLOUR
     bar = np.full((BAR, picture.shape[1], 3), 24, np.uint8)
     text = f"{title}  step {step:2d}  {distance:.3f}{'  reached' if reached else ''}"
     scale = picture.shape[1] / 760
-    cv2.putText(bar, text, (8, BAR - 9), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235), 1, cv2.LINE_AA)
+    cv2.putText(
+        bar, text, (8, BAR - 9), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235), 1, cv2.LINE_AA
+    )
     tile = np.concatenate([bar, picture])
-    return cv2.copyMakeBorder(tile, *(BORDER,) * 4, cv2.BORDER_CONSTANT, value=colour)
+    return cv2.copyMakeBorder(
+        tile, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=colour
+    )
 
 
 def _grid(tiles: list[np.ndarray]) -> np.ndarray:

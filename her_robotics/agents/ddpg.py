@@ -73,7 +73,7 @@ class DDPG:
             [*_floats(self.target_actor), *_floats(self.target_critics)],
             [*_floats(self.policy.actor), *_floats(self.critics)],
         )
-        self._updates = 0
+        self.updates = 0
 
     def act(self, obs: GoalObs) -> np.ndarray:
         """Greedy actions, ``(n, a)`` in [-1, 1]."""
@@ -91,16 +91,17 @@ class DDPG:
                 batch.observation, batch.achieved_goal, batch.goal
             )
         metrics = self._update_critics(state_goal, next_state_goal, batch)
-        if self._updates % self.config.actor_every == 0:
+        if self.updates % self.config.actor_every == 0:
             metrics |= self._update_actor(state_goal)
         self._update_targets()
-        self._updates += 1
+        self.updates += 1
         return metrics
 
     @torch.no_grad()
     def targets(self, next_state_goal: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
         """y = r + γ min Q'(s' ‖ g, μ'(s' ‖ g)), clipped to what a sparse return can be; ``(b,)``."""
-        self.target_actor.eval(), self.target_critics.eval()
+        self.target_actor.eval()
+        self.target_critics.eval()
         next_action = self.target_actor(next_state_goal)
         next_value = self.target_critics(next_state_goal, next_action).amin(dim=0)
         target = reward + self.config.gamma * next_value
@@ -126,7 +127,8 @@ class DDPG:
 
     def _update_actor(self, state_goal: torch.Tensor) -> dict[str, torch.Tensor]:
         """Ascend Q(s ‖ g, μ(s ‖ g)) less the action's weighted mean square, by the pathwise gradient."""
-        self.policy.actor.train(), self.critics.eval()
+        self.policy.actor.train()
+        self.critics.eval()
         action = self.policy.actor(state_goal)
         value = self.critics[0](state_goal, action).mean()
         loss = self.config.action_l2 * action.square().mean() - value
@@ -155,7 +157,7 @@ class DDPG:
             "target_critics": self.target_critics.state_dict(),
             "actor_optimizer": self.actor_optimizer.state_dict(),
             "critic_optimizer": self.critic_optimizer.state_dict(),
-            "updates": self._updates,
+            "updates": self.updates,
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -166,7 +168,7 @@ class DDPG:
         self.target_critics.load_state_dict(state["target_critics"])
         self.actor_optimizer.load_state_dict(state["actor_optimizer"])
         self.critic_optimizer.load_state_dict(state["critic_optimizer"])
-        self._updates = state["updates"]
+        self.updates = state["updates"]
 
 
 def _floats(module: nn.Module) -> list[torch.Tensor]:

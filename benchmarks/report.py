@@ -1,0 +1,103 @@
+"""What every benchmark leaves behind: one JSON object, printed and written, that can be traced."""
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from her_robotics.files import write_text
+from her_robotics.run_folder import provenance
+
+RESULTS = Path(__file__).resolve().parent / "results"
+OUTPUT_FLAGS = ("--out", "--json")
+
+
+class Machine(NamedTuple):
+    """What the speed of a benchmark depends on.
+
+    Attributes:
+        cpu: model name of the processor.
+        cores: how many of them this process may use.
+        load: jobs that were waiting or running in the minute before; a quiet machine is near 0.
+    """
+
+    cpu: str
+    cores: int
+    load: float
+
+
+def machine() -> Machine:
+    """The machine, asked before the benchmark adds its own load."""
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else float("nan")
+    return Machine(_cpu_model(), cores, load)
+
+
+def spread(values: np.ndarray) -> dict[str, float]:
+    """Median of a measurement's rounds and the quartiles around it."""
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return {"median": float(median), "quartile_low": float(low), "quartile_high": float(high)}
+
+
+def publish(
+    name: str,
+    arguments: Any,
+    where: Machine,
+    results: dict[str, Any],
+    packages: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Write a benchmark's JSON file, and print it if ``arguments.json``.
+
+    Args:
+        name: name of the benchmark's module.
+        arguments: its command line, a dataclass with ``out`` and ``json``.
+        where: what ``machine()`` said before the benchmark ran.
+        results: what was measured.
+        packages: measured packages beside those that ``provenance()`` lists.
+    """
+    settings = dataclasses.asdict(arguments)
+    for flag in OUTPUT_FLAGS:
+        settings.pop(flag.removeprefix("--"))
+    traced = provenance()
+    traced["versions"] |= {package: metadata.version(package) for package in packages}
+    traced["machine"] = {"system": traced["machine"], **where._asdict()}
+    traced["command"] = _command(name, sys.argv[1:])
+    traced["date"] = datetime.now(UTC).isoformat(timespec="seconds")
+    content = {"benchmark": name, "settings": settings, "results": results, "provenance": traced}
+    text = json.dumps(content, indent=2)
+    path = Path(arguments.out) if arguments.out else RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text + "\n")
+    if arguments.json:
+        print(text)
+    return content
+
+
+def _command(name: str, given: list[str]) -> str:
+    """The command that repeats the measurement, without where it wrote: that names folders here."""
+    kept, skip = [], False
+    for argument in given:
+        if skip:
+            skip = False
+        elif argument == "--out":
+            skip = True
+        elif argument not in OUTPUT_FLAGS and not argument.startswith("--out="):
+            kept.append(argument)
+    return " ".join(["python", "-m", f"benchmarks.{name}", *kept])
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
