@@ -17,7 +17,6 @@ import tyro
 from tqdm import tqdm
 
 from benchmarks.report import RESULTS, machine, publish
-
 from her_robotics.checkpoint import CARD
 from her_robotics.config import shipped_tasks
 from her_robotics.errors import UserError

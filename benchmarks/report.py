@@ -41,6 +41,17 @@ def machine() -> Machine:
     return Machine(_cpu_model(), cores, load)
 
 
+def at_least(least: int, **arguments: int) -> None:
+    """Refuse arguments that are too small to measure anything.
+
+    Raises:
+        SystemExit: with a message that names the argument.
+    """
+    for name, value in arguments.items():
+        if value < least:
+            raise SystemExit(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+
+
 def spread(values: np.ndarray) -> dict[str, float]:
     """Median of a measurement's rounds and the quartiles around it."""
     low, median, high = np.quantile(values, (0.25, 0.5, 0.75))

@@ -3,9 +3,7 @@
 import copy
 import os
 import sys
-
-if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
-    os.environ.setdefault("MUJOCO_GL", "egl")
+import weakref
 
 import mujoco
 import numpy as np
@@ -14,6 +12,21 @@ from .scene import MOCAP_BODY, TARGET_SITE
 
 WATCH_CAMERA = "her:watch"
 PACKAGES = "libegl1 libgl1 libgl1-mesa-dri libegl-mesa0"
+
+
+def _choose_context() -> None:
+    """Draw by EGL on a Linux machine without a screen, also if MuJoCo was imported before us.
+
+    MuJoCo makes this choice when it is imported, from ``MUJOCO_GL``; without a screen its default,
+    GLFW, ends the process.
+    """
+    if os.environ.get("MUJOCO_GL") or os.environ.get("DISPLAY") or sys.platform != "linux":
+        return
+    from mujoco.egl import GLContext
+    from mujoco.rendering.classic import gl_context
+
+    gl_context.GLContext = GLContext
+    os.environ["MUJOCO_GL"] = "egl"
 
 
 class RenderingError(RuntimeError):
@@ -45,12 +58,15 @@ class Camera:
         self._name = name
         self._data = mujoco.MjData(self._model)
         try:
+            _choose_context()
             self._renderer = mujoco.Renderer(self._model, height, width)
         except Exception as error:
             raise RenderingError(
                 f"cannot draw without a screen (MUJOCO_GL={os.environ.get('MUJOCO_GL', 'unset')}: "
                 f"{error}). On Debian or Ubuntu: apt-get install {PACKAGES}"
             ) from error
+        # An env left unclosed must not free its context after the interpreter has taken EGL down.
+        self._free = weakref.finalize(self, self._renderer.close)
 
     def render(self, qpos: np.ndarray, target: np.ndarray | None) -> np.ndarray:
         """The scene at joint positions ``qpos`` with the goal marker at ``target`` ``(3,)`` or hidden."""
@@ -65,4 +81,4 @@ class Camera:
 
     def close(self) -> None:
         """Free the OpenGL context."""
-        self._renderer.close()
+        self._free()

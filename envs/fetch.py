@@ -76,15 +76,18 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         _check_choice("goal", goal, self.task.goal_names)
         _check_choice("reward_type", reward_type, ("sparse", "dense"))
         _check_choice("render_mode", render_mode, (None, "rgb_array"))
-        for name, value in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+        if distance_threshold is None:
+            distance_threshold = THRESHOLDS[goal]
+        _check_least("num_envs", num_envs, 1)
+        _check_least("max_episode_steps", max_episode_steps, 1)
+        _check_least("num_threads", num_threads, 0)
+        _check_least("distance_threshold", distance_threshold, 0)
+        _check_least("width", width, 1)
+        _check_least("height", height, 1)
         self.num_envs = num_envs
         self.reward_type: RewardType = reward_type
         self.goal_name: GoalName = goal
-        self.distance_threshold = (
-            THRESHOLDS[goal] if distance_threshold is None else distance_threshold
-        )
+        self.distance_threshold = distance_threshold
         self.max_episode_steps = max_episode_steps
         self.gripper = slice(0, 3) if goal == "object" else None
         """Where the gripper's position stands in the observation, if it has an object to move."""
@@ -110,16 +113,8 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
             seed: seeds simulation ``i`` with ``seed + i``, or with ``seed[i]`` where that is not None.
             options: ``{"reset_mask": (n,) bool array}`` or None.
         """
-        mask = np.ones(self.num_envs, dtype=bool)
-        if options and "reset_mask" in options:
-            mask = np.asarray(options["reset_mask"])
-            if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
-                raise ValueError(
-                    f"reset_mask must be a boolean array of shape ({self.num_envs},) with a True in "
-                    f"it, not {mask!r}"
-                )
-        self._seed(seed)
-        ids = np.flatnonzero(mask)
+        ids = np.flatnonzero(self._reset_mask(options or {}))
+        self._seed(seed, ids)
         generators = [self._generators[i] for i in ids]
         starts = None
         if self.task.has_object:
@@ -133,7 +128,10 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[ObsDict, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Take one step of 0.04 s in every simulation; ``info["is_success"]`` is ``(n,)`` bool."""
+        """Take one step of 0.04 s in every simulation; ``info["is_success"]`` is ``(n,)`` bool.
+
+        A simulation that diverges shows NaN in its ``observation``.
+        """
         if not self._generators:
             raise gym.error.ResetNeeded("call reset before the first step")
         actions = np.asarray(actions)
@@ -142,9 +140,11 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         if not np.isfinite(actions).all():
             env = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
             raise ValueError(f"the action for env {env} at step {self._steps[env]} is not finite")
-        self._simulations.step(np.clip(actions, -1.0, 1.0))
+        diverged = self._simulations.step(np.clip(actions, -1.0, 1.0))
         self._steps += 1
         observation = self._observation()
+        # MuJoCo has reset these on its own: what they show is no consequence of the action.
+        observation["observation"][diverged] = np.nan
         achieved, desired = observation["achieved_goal"], observation["desired_goal"]
         info = {
             "is_success": goal_distance(achieved, desired) < self.distance_threshold,
@@ -178,21 +178,37 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
             self._camera.close()
             self._camera = None
 
-    def _seed(self, seed: int | Sequence[int | None] | None) -> None:
+    def _reset_mask(self, options: dict[str, Any]) -> np.ndarray:
+        """Which simulations to reset, ``(n,)`` bool."""
+        unknown = [name for name in options if name != "reset_mask"]
+        if unknown:
+            raise ValueError(f"unknown reset options {unknown}: choose reset_mask")
+        mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs, dtype=bool)))
+        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
+            raise ValueError(
+                f"reset_mask must be a boolean array of shape ({self.num_envs},) with a True in "
+                f"it, not {mask!r}"
+            )
+        if not self._generators and not mask.all():
+            raise gym.error.ResetNeeded("the first reset must be of all simulations")
+        return mask
+
+    def _seed(self, seed: int | Sequence[int | None] | None, ids: np.ndarray) -> None:
+        """Seed the generators of simulations ``ids``, or leave them as they are."""
         if seed is None:
             seeds: Sequence[int | None] = [None] * self.num_envs
         elif isinstance(seed, (int, np.integer)):
             seeds = [int(seed) + index for index in range(self.num_envs)]
         else:
-            seeds = seed
+            seeds = [None if value is None else int(value) for value in seed]
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds were given for {self.num_envs} envs")
         if not self._generators:
             self._generators = [seeding.np_random(value)[0] for value in seeds]
             return
-        for index, value in enumerate(seeds):
-            if value is not None:
-                self._generators[index] = seeding.np_random(value)[0]
+        for index in ids:
+            if seeds[index] is not None:
+                self._generators[index] = seeding.np_random(seeds[index])[0]
 
     def _observation(self) -> ObsDict:
         readings = self._simulations.readings
@@ -234,6 +250,11 @@ def _concatenate(readings: Readings) -> np.ndarray:
         ],
         axis=1,
     )
+
+
+def _check_least(name: str, value: float, least: int) -> None:
+    if not value >= least:  # NaN is refused too
+        raise ValueError(f"{name} must be at least {least}, not {value}")
 
 
 def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:

@@ -90,15 +90,18 @@ class JointGoal:
     _SETTLE_STEPS = 20
 
     def __init__(self, simulations: Simulations):
-        self._task = simulations.task
+        self._task, self._threads = simulations.task, simulations.num_threads
         self._positions = GripperGoal(simulations)
+        self._scratch: dict[int, Simulations] = {}
 
     def achieved(self, readings: Readings) -> np.ndarray:
         return np.concatenate([readings.arm, readings.arm_vel], axis=1)
 
     def sample(self, generators: list[np.random.Generator]) -> np.ndarray:
         targets = self._positions.sample(generators)
-        scratch = Simulations(self._task, len(targets))
+        if len(targets) not in self._scratch:
+            self._scratch = {len(targets): Simulations(self._task, len(targets), self._threads)}
+        scratch = self._scratch[len(targets)]
         scratch.drive_gripper(targets, self._SETTLE_STEPS)
         angles = scratch.readings.arm
         return np.concatenate([angles, np.zeros_like(angles)], axis=1)

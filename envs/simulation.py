@@ -20,6 +20,10 @@ from .scene import (
 )
 from .tasks import SUBSTEPS, Task
 
+_DIVERGENCES = [
+    int(getattr(mujoco.mjtWarning, f"mjWARN_BAD{field}"))
+    for field in ("QPOS", "QVEL", "QACC", "CTRL")
+]
 MAX_DISPLACEMENT = 0.05
 """Metres the gripper's target moves for an action of 1."""
 
@@ -133,7 +137,7 @@ class Simulations:
         self.task = task
         self.scene = load_scene(task)
         self.model = self.scene.model
-        self.num_envs = num_envs
+        self.num_envs, self.num_threads = num_envs, num_threads
         self.dt = self.model.opt.timestep * SUBSTEPS
         self.at = _addresses(self.model, task.has_object)
         self._batch = Batch(self.model, num_envs, num_threads)
@@ -146,7 +150,7 @@ class Simulations:
         self._ctrl = self._batch.bind("ctrl")
         self._mocap_pos = self._batch.bind("mocap_pos")
         self._mocap_quat = self._batch.bind("mocap_quat")
-        self.readings = self._settle(np.arange(num_envs))
+        self.readings = self._settle()
 
     def reset(self, ids: np.ndarray, object_xy: np.ndarray | None) -> None:
         """Put simulations into their home state, with their objects at ``object_xy`` ``(k, 2)``."""
@@ -160,8 +164,13 @@ class Simulations:
         # Upstream's reset runs mj_forward, which leaves the state as it is: poses are all we need.
         self._merge(ids, self._settle(ids))
 
-    def step(self, actions: np.ndarray) -> None:
-        """Advance every simulation by one env step of 20 substeps, ``actions`` ``(n, 4)`` in [-1, 1]."""
+    def step(self, actions: np.ndarray) -> np.ndarray:
+        """Advance every simulation by one env step of 20 substeps, ``actions`` ``(n, 4)`` in [-1, 1].
+
+        Returns:
+            ``(n,)`` bool: which simulations diverged, so that their readings mean nothing.
+        """
+        before = self.divergences
         at, readings = self.at, self.readings
         # The product stays in the action's own precision, as upstream's does.
         displacement = actions[:, :3] * MAX_DISPLACEMENT
@@ -173,36 +182,37 @@ class Simulations:
         self._batch.step(nstep=SUBSTEPS)
         if self.task.block_gripper:
             self.qpos[:, at.finger_qpos] = 0.0
-            self.readings = self._settle(np.arange(self.num_envs))
+            self.readings = self._settle()
         else:
             # With a free gripper upstream reads poses one substep behind the state.
-            self.readings = self._read(self._batch, slice(None))
+            self.readings = self._read(self._batch)
+        return self.divergences > before
 
     def drive_gripper(self, targets: np.ndarray, steps: int = 20) -> None:
         """Reset every simulation and pull its gripper to ``targets`` ``(n, 3)`` by the mocap weld."""
-        ids = np.arange(self.num_envs)
-        self.reset(ids, None)
+        self.reset(np.arange(self.num_envs), None)
         self._mocap_pos[:, self.at.mocap] = targets
         self._mocap_quat[:, self.at.mocap] = GRIPPER_QUATERNION
         self._batch.step(nstep=SUBSTEPS * steps)
-        self.readings = self._settle(ids)
+        self.readings = self._settle()
 
     @property
-    def warnings(self) -> np.ndarray:
-        """``(n,)`` how many MuJoCo warnings (divergence, full buffers) each simulation has had."""
-        return self._batch.warning.reshape(self.num_envs, -1).sum(axis=1)
+    def divergences(self) -> np.ndarray:
+        """``(n,)`` how often each simulation has diverged, and been reset by MuJoCo for it."""
+        return self._batch.warning[:, _DIVERGENCES, 1].sum(axis=1)
 
-    def _settle(self, ids: np.ndarray) -> Readings:
-        """Readings of simulations ``ids`` with poses computed at their present state."""
-        self._poses.state[ids] = self._batch.state[ids]
+    def _settle(self, ids: np.ndarray | None = None) -> Readings:
+        """Readings of simulations ``ids``, or of all, with poses computed at their present state."""
+        chosen = slice(None) if ids is None else ids
+        self._poses.state[chosen] = self._batch.state[chosen]
         self._poses.forward(ids, stage=mujoco.mjtStage.mjSTAGE_POS)
-        return self._read(self._poses, ids)
+        return self._read(self._poses, chosen)
 
     def _merge(self, ids: np.ndarray, readings: Readings) -> None:
         for mine, new in zip(self.readings, readings, strict=True):
             mine[ids] = new
 
-    def _read(self, batch: Batch, ids: np.ndarray | slice) -> Readings:
+    def _read(self, batch: Batch, ids: np.ndarray | slice = slice(None)) -> Readings:
         at, qpos, qvel = self.at, self.qpos[ids], self.qvel[ids]
         site_pos, xpos = batch.bind("site_xpos")[ids], batch.bind("xpos")[ids]
         cdof, com = batch.bind("cdof")[ids], batch.bind("subtree_com")[ids]

@@ -29,7 +29,7 @@ class FetchEnv(gym.Env[ObsDict, np.ndarray]):
     ) -> tuple[ObsDict, dict[str, Any]]:
         """Start an episode."""
         super().reset(seed=seed)
-        observation, _ = self._env.reset(seed=None if seed is None else [seed])
+        observation, _ = self._env.reset(seed=None if seed is None else [seed], options=options)
         return _first(observation), {}
 
     def step(self, action: np.ndarray) -> tuple[ObsDict, float, bool, bool, dict[str, Any]]:

@@ -11,10 +11,11 @@ import torch
 from safetensors import SafetensorError
 
 from .agents import Policy
-from .config import AgentConfig, ConfigError, EnvConfig, from_mapping, to_mapping
+from .config import AgentConfig, EnvConfig
 from .errors import UserError
 from .files import replacing, write_text
 from .replay import EpisodeShape
+from .strict import ConfigError, from_mapping, to_mapping
 
 CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "policy.safetensors", "policy.json"
 FORMAT = 1

@@ -18,7 +18,7 @@ from envs.camera import RenderingError
 
 from . import __version__
 from .checkpoint import CARD, load_policy
-from .config import Config, EnvConfig, load_task_config, shipped_tasks, validate
+from .config import Config, EnvConfig, load_task_config, shipped_tasks
 from .errors import UserError
 from .evaluate import evaluate
 from .learner import MakeEnv, read_task
@@ -26,6 +26,7 @@ from .plots import plot_runs
 from .rollout import NonFiniteError, episode_seeds
 from .run_folder import VIDEO, default_folder, read_config
 from .session import Session
+from .strict import validate
 from .train import FINAL
 from .video import film, write_video
 
@@ -110,6 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, RenderingError, NonFiniteError) as error:
         print(f"her-robotics: error: {error}", file=sys.stderr)
         return 2 if not isinstance(error, NonFiniteError) else 1
+    except OSError as error:
+        print(f"her-robotics: error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped at once; the last checkpoint stands", file=sys.stderr)
         return 130

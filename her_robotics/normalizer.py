@@ -47,6 +47,8 @@ class Normalizer(nn.Module):
     @torch.no_grad()
     def merge(self, count: float, mean: torch.Tensor, sum_squares: torch.Tensor) -> None:
         """Take in data known only by its count, mean and sum of squared deviations."""
+        if not count:
+            return
         total = self.count + count
         delta = mean - self.mean
         self.sum_squares += sum_squares + delta**2 * self.count * count / total

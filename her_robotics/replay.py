@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .relabel import Strategy, relabel
+from .relabel import GoalIndex, Strategy, relabel
 from .types import Batch, Episodes, RewardFunction
 
 
@@ -97,17 +97,37 @@ class Replay:
         Raises:
             ValueError: if nothing is stored yet.
         """
+        episode, step, goals = self._draw(self.generator, batch_size)
+        return self._gather(episode, step, self._goals(goals))
+
+    def satisfied_share(self, threshold: float, draws: int = 2048) -> float:
+        """Share of hindsight goals that were reached before the transition they are to teach.
+
+        They teach to stand still. Draws do not touch the generator of ``sample``; NaN if a
+        strategy gives no hindsight goals.
+        """
+        episode, step, goals = self._draw(np.random.default_rng(self.added), draws)
+        achieved = _rows(self._data.achieved_goal, episode, step)
+        reached = np.linalg.norm(achieved - self._goals(goals), axis=-1) < threshold
+        hindsight = ~goals.desired
+        return float(reached[hindsight].mean()) if hindsight.any() else float("nan")
+
+    def _draw(
+        self, generator: np.random.Generator, count: int
+    ) -> tuple[np.ndarray, np.ndarray, GoalIndex]:
+        """Which transitions, ``(count,)`` episodes and steps, and where their goals are."""
         if not self.added:
             raise ValueError("the replay is empty: add episodes before sampling")
         stored, horizon = len(self), self.shape.horizon
-        episode = self.generator.integers(0, stored, size=batch_size)
-        step = self.generator.integers(0, horizon, size=batch_size)
-        goals = relabel(self.generator, self._strategy, self._k, episode, step, horizon, stored)
-        return self._gather(episode, step, self._goals(goals.episode, goals.step, goals.desired))
+        episode = generator.integers(0, stored, size=count)
+        step = generator.integers(0, horizon, size=count)
+        goals = relabel(generator, self._strategy, self._k, episode, step, horizon, stored)
+        return episode, step, goals
 
-    def _goals(self, episode: np.ndarray, step: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        achieved = _rows(self._data.achieved_goal, episode, step)
-        return np.where(desired[:, None], self._data.desired_goal.take(episode, axis=0), achieved)
+    def _goals(self, index: GoalIndex) -> np.ndarray:
+        achieved = _rows(self._data.achieved_goal, index.episode, index.step)
+        desired = self._data.desired_goal.take(index.episode, axis=0)
+        return np.where(index.desired[:, None], desired, achieved)
 
     def _gather(self, episode: np.ndarray, step: np.ndarray, goal: np.ndarray) -> Batch:
         pair = np.stack([step, step + 1])  # s and s'
@@ -136,12 +156,13 @@ class Replay:
         Raises:
             ValueError: if it was saved from a replay of another size.
         """
+        stored = min(state["added"], self.max_episodes)
         for name, ring in zip(Episodes._fields, self._data, strict=True):
-            saved = state[name].numpy()
-            expected = (min(state["added"], self.max_episodes), *ring.shape[1:])
-            if saved.shape != expected:
-                raise ValueError(f"saved replay has {name} of shape {saved.shape}, not {expected}")
-            ring[: len(saved)] = saved
+            saved, expected = tuple(state[name].shape), (stored, *ring.shape[1:])
+            if saved != expected:
+                raise ValueError(f"saved replay has {name} of shape {saved}, not {expected}")
+        for name, ring in zip(Episodes._fields, self._data, strict=True):
+            ring[:stored] = state[name].numpy()
         self.added = state["added"]
         self.generator.bit_generator.state = json.loads(state["generator"])
 

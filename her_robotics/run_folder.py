@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from .checkpoint import CHECKPOINT
-from .config import Config, ConfigError, from_mapping, read_yaml, to_mapping
+from .config import Config
 from .errors import UserError
 from .files import write_text
+from .strict import ConfigError, from_mapping, read_yaml, to_mapping
 
 CONFIG, METRICS, TIMINGS = "config.yaml", "metrics.jsonl", "timings.jsonl"
 CURVE, VIDEO = "learning_curve.png", "policy.mp4"

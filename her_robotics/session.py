@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import load_checkpoint, save_checkpoint, save_policy
-from .config import Config, to_mapping
+from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
 from .evaluate import Evaluation, evaluate
 from .learner import MakeEnv, build
@@ -13,6 +13,7 @@ from .plots import plot_runs
 from .replay import Replay
 from .rollout import NonFiniteError, episode_seeds
 from .run_folder import CURVE, VIDEO, create, provenance
+from .strict import to_mapping
 from .tracking import Tracker, start_trackers
 from .train import FINAL, Report, train
 from .video import film, write_video

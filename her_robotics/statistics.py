@@ -20,7 +20,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
     spread = rate * (1 - rate) / trials + z2 / (4 * trials**2)
     half = Z95 / (1 + z2 / trials) * np.sqrt(spread)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    low = 0.0 if successes == 0 else float(centre - half)
+    return low, 1.0 if successes == trials else float(centre + half)
 
 
 def interquartile_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:

@@ -129,6 +129,12 @@ def _test(learner: Learner, watch: Stopwatch) -> Report:
     stretch = progress.steps - progress.tested_at
     progress.tested_at = progress.steps
     counts = {"step": progress.steps, "episodes": progress.episodes, "updates": progress.updates}
-    metrics = {**counts, **result.metrics("test/"), **learner.averages.take()}
+    satisfied = learner.replay.satisfied_share(learner.task.threshold)
+    metrics = {
+        **counts,
+        **result.metrics("test/"),
+        **learner.averages.take(),
+        **({"relabels_satisfied": satisfied} if satisfied == satisfied else {}),
+    }
     timings = {"step": progress.steps, "seconds": progress.seconds, **watch.take(stretch)}
     return Report(metrics, timings, result)

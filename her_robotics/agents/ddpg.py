@@ -73,6 +73,8 @@ class DDPG:
             [*_floats(self.target_actor), *_floats(self.target_critics)],
             [*_floats(self.policy.actor), *_floats(self.critics)],
         )
+        self.lowest_value = -1.0 / (1.0 - config.gamma)
+        """Return of never reaching a goal, the least that a sparse reward allows."""
         self.updates = 0
 
     def act(self, obs: GoalObs) -> np.ndarray:
@@ -106,7 +108,7 @@ class DDPG:
         next_value = self.target_critics(next_state_goal, next_action).amin(dim=0)
         target = reward + self.config.gamma * next_value
         if self.config.clip_target:
-            target = target.clamp(-1.0 / (1.0 - self.config.gamma), 0.0)
+            target = target.clamp(self.lowest_value, 0.0)
         return target
 
     def _update_critics(
@@ -123,6 +125,7 @@ class DDPG:
             "critic_loss": loss.detach(),
             "q_mean": values.detach().mean(),
             "target_mean": target.mean(),
+            "target_at_bound": (target <= self.lowest_value).float().mean(),
         }
 
     def _update_actor(self, state_goal: torch.Tensor) -> dict[str, torch.Tensor]:

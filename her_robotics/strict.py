@@ -1,0 +1,161 @@
+"""Strict reading of dataclasses from mappings: every key known, every type right, every value in range."""
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from .errors import UserError
+
+T = TypeVar("T")
+
+
+class ConfigError(UserError):
+    """A setting is unknown, of the wrong type or out of range; one line says which and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number may be: ``low`` to ``high``; an open end excludes the bound itself."""
+
+    low: float = float("-inf")
+    high: float = float("inf")
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        if not math.isfinite(value):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        if self.high == float("inf"):
+            return f"{'more than' if self.open_low else 'at least'} {self.low:g}"
+        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"in {left}{self.low:g}, {self.high:g}{right}"
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-3 is a number, as everywhere but in YAML 1.1."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as a dict.
+
+    Raises:
+        ConfigError: if it cannot be read, is not YAML, or is not a mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a mapping of settings, not {type(content).__name__}")
+    return content
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``over``, mappings merged key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(inner, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """A configuration as plain dicts, lists and scalars, ready for YAML or JSON."""
+    plain = dataclasses.asdict(config)
+    return {key: _plain(value) for key, value in plain.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """Build a configuration dataclass from a mapping, strictly.
+
+    Raises:
+        ConfigError: on an unknown key, a wrong type or a value out of range.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if key not in hints:
+            close = difflib.get_close_matches(str(key), hints, n=1)
+            hint = f" (did you mean {prefix}{close[0]}?)" if close else ""
+            shown = name if name.isprintable() else repr(name)
+            raise ConfigError(f"unknown setting {shown}{hint}: choose one of {', '.join(hints)}")
+        arguments[key] = _convert(hints[key], value, name)
+    return kind(**arguments)
+
+
+def validate(config: T) -> T:
+    """Check every value of a configuration, however it was built, and return it.
+
+    Raises:
+        ConfigError: as ``from_mapping``.
+    """
+    from_mapping(type(config), to_mapping(config))
+    return config
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    """``value`` as the type ``hint`` asks for, or a ConfigError that names it."""
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} = {value!r} must be a mapping of settings")
+        return from_mapping(hint, value, prefix=f"{name}.")  # type: ignore[arg-type]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        number = _convert(arguments[0], value, name)
+        allowed: Range = arguments[1]
+        if number not in allowed:
+            raise ConfigError(f"{name} = {value!r} must be {allowed}")
+        return number
+    if origin is Literal:
+        if value not in arguments or isinstance(value, bool):
+            raise ConfigError(f"{name} = {value!r} must be one of {', '.join(map(str, arguments))}")
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        inner = next(argument for argument in arguments if argument is not type(None))
+        return _convert(inner, value, name)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ConfigError(f"{name} = {value!r} must be a list of one or more numbers")
+        return tuple(_convert(arguments[0], item, name) for item in value)
+    return _scalar(hint, value, name)
+
+
+def _scalar(kind: type, value: Any, name: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{name} is too large a number") from None
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{name} = {value!r} must be of type {kind.__name__}")
+    return value

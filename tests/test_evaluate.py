@@ -1,0 +1,131 @@
+import math
+
+import numpy as np
+import pytest
+
+from her_robotics.evaluate import Evaluation, evaluate, judge, moved
+from her_robotics.rollout import episode_seeds
+from her_robotics.statistics import wilson_interval
+from her_robotics.types import Episodes, GoalObs
+
+from .conftest import MakeEnv
+from .helpers import PointVectorEnv, sparse_reward
+
+THRESHOLD = 0.05
+FAR = 1.0
+
+
+def episodes(*distances: list[float]) -> Episodes:
+    """Episodes on a line towards a goal at 0, given by the distance left at steps 0..T."""
+    left = np.array(distances, np.float32)
+    achieved = np.stack([left, np.zeros_like(left)], axis=-1)
+    count, horizon = len(left), left.shape[1] - 1
+    return Episodes(
+        observation=np.zeros((count, horizon + 1, 1), np.float32),
+        achieved_goal=achieved,
+        desired_goal=np.zeros((count, 2), np.float32),
+        action=np.zeros((count, horizon, 1), np.float32),
+    )
+
+
+def verdict(*distances: list[float]) -> Evaluation:
+    return judge(episodes(*distances), sparse_reward, THRESHOLD)
+
+
+def test_success_at_the_last_step_is_told_from_success_at_any() -> None:
+    result = verdict(
+        [FAR, FAR, 0.0, FAR],
+        [FAR, FAR, FAR, 0.0],
+        [FAR, FAR, FAR, FAR],
+        [FAR, 0.0, FAR, 0.01],
+    )
+    assert result.success_rate == 0.5
+    assert result.success_any == 0.75
+    assert result.episodes == 4
+    assert result.interval == wilson_interval(2, 4)
+
+
+def test_the_hitting_time_is_the_mean_first_step_of_those_that_have_one() -> None:
+    result = verdict([FAR, FAR, 0.0, 0.0], [FAR, 0.0, FAR, 0.0], [FAR, FAR, FAR, FAR])
+    assert result.hitting_time == 1.5
+    assert math.isnan(verdict([FAR, FAR, FAR]).hitting_time)
+
+
+def test_the_final_distance_is_that_of_the_last_step() -> None:
+    assert verdict([FAR, 0.0, 0.3], [FAR, 0.0, 0.5]).final_distance == pytest.approx(0.4)
+
+
+def test_the_return_is_the_sum_of_the_rewards_of_what_was_reached() -> None:
+    assert verdict([0.0, FAR, 0.0, FAR], [FAR, FAR, FAR, FAR]).mean_return == -2.5
+
+
+def test_what_is_achieved_before_the_first_step_does_not_count() -> None:
+    result = verdict([0.0, FAR, FAR])
+    assert result.success_any == result.success_rate == 0.0
+    assert math.isnan(result.hitting_time)
+    assert result.mean_return == -2.0
+
+
+def test_a_goal_is_reached_strictly_within_the_threshold() -> None:
+    assert verdict([FAR, 0.0499]).success_rate == 1.0
+    assert judge(episodes([FAR, 0.5]), sparse_reward, threshold=0.5).success_rate == 0.0
+
+
+def test_figures_are_flat_numbers_and_what_is_undefined_is_left_out() -> None:
+    defined = verdict([FAR, 0.0], [FAR, FAR]).metrics("eval/")
+    low, high = wilson_interval(1, 2)
+    assert defined["eval/success_rate"] == 0.5
+    assert (defined["eval/success_low"], defined["eval/success_high"]) == (low, high)
+    assert all(math.isfinite(value) for value in defined.values())
+    missing = verdict([FAR, FAR]).metrics("eval/").keys() ^ defined.keys()
+    assert missing == {"eval/hitting_time"}
+
+
+def test_moving_is_told_from_staying() -> None:
+    still, nudged, back = [FAR, 0.5, FAR], [FAR, FAR, FAR - 0.02], [FAR, FAR, FAR - 0.005]
+    assert moved(episodes(still, nudged, back)).tolist() == [False, True, False]
+    assert verdict(still, nudged, back).moved_rate == pytest.approx(1 / 3)
+
+
+def test_every_env_plays_one_episode_of_its_own_seed() -> None:
+    shown: list[np.ndarray] = []
+
+    def act(obs: GoalObs) -> np.ndarray:
+        shown.append(obs.desired_goal)
+        return np.clip(10.0 * (obs.desired_goal - obs.achieved_goal), -1.0, 1.0)
+
+    result = evaluate(PointVectorEnv(6), 15, act, sparse_reward, THRESHOLD, seed=3, stream=1)
+    assert result.success_rate == result.success_any == 1.0
+    assert result.episodes == 6
+    assert result.final_distance < 1e-3
+    expected, _ = PointVectorEnv(6).reset(seed=episode_seeds(3, 1, 0, 6))
+    np.testing.assert_array_equal(shown[0], expected["desired_goal"])
+
+
+def test_on_real_physics_a_policy_that_goes_there_succeeds_and_one_that_rests_does_not(
+    make_env: MakeEnv,
+) -> None:
+    env = make_env("fetch_reach", num_envs=20)
+
+    def reward(achieved: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        return env.compute_reward(achieved, goal, {})
+
+    def go(obs: GoalObs) -> np.ndarray:
+        action = np.zeros((20, 4))
+        action[:, :3] = np.clip(10.0 * (obs.desired_goal - obs.achieved_goal), -1.0, 1.0)
+        return action
+
+    def rest(obs: GoalObs) -> np.ndarray:
+        return np.zeros((20, 4))
+
+    good, bad = (
+        evaluate(env, 50, act, reward, env.distance_threshold, seed=0, stream=0)
+        for act in (go, rest)
+    )
+    assert good.success_rate == 1.0
+    assert good.hitting_time < 15
+    assert good.mean_return > -15
+    assert bad.success_rate < 0.3
+    assert bad.mean_return < -35
+    assert good.moved_rate > 0.9
+    assert bad.moved_rate == 0.0
