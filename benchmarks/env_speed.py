@@ -129,7 +129,7 @@ class BarePhysics:
         data.qpos[self._object : self._object + 2] = object_xy
 
     def _pull(self, data: mujoco.MjData, displacement: np.ndarray) -> None:
-        """Move the body the gripper is welded to, as the env does, so that contacts are the same."""
+        """Move the body the gripper is welded to as the env does, so that contacts are the same."""
         if data.time > self._scene.time:
             data.qpos[self._fingers] = 0.0
         mujoco.mj_kinematics(self._model, data)

@@ -64,10 +64,13 @@ def main() -> int:
     if any(codes):
         print(f"exit codes of the seeds: {dict(zip(given.seeds, codes, strict=True))}")
         return 1
-    name = f"learning-{given.task}-{given.variant}"
+    label = f"-{given.task}-{given.variant}"
     summary = sum_up(given, folders)
-    plot_runs(folders, (Path(given.out) if given.out else RESULTS / name).with_suffix(".png"))
-    publish(name, given, where, summary)
+    plot_runs(
+        folders,
+        (Path(given.out) if given.out else RESULTS / f"learning{label}").with_suffix(".png"),
+    )
+    publish("learning", given, where, summary, label=label)
     if not given.json:
         print_table(summary)
     return 0

@@ -64,6 +64,7 @@ def publish(
     where: Machine,
     results: dict[str, Any],
     packages: tuple[str, ...] = (),
+    label: str = "",
 ) -> dict[str, Any]:
     """Write a benchmark's JSON file, and print it if ``arguments.json``.
 
@@ -73,6 +74,7 @@ def publish(
         where: what ``machine()`` said before the benchmark ran.
         results: what was measured.
         packages: measured packages beside those that ``provenance()`` lists.
+        label: what tells this result from others of the same module.
     """
     settings = dataclasses.asdict(arguments)
     for flag in OUTPUT_FLAGS:
@@ -83,8 +85,8 @@ def publish(
     traced["command"] = _command(name, sys.argv[1:])
     traced["date"] = datetime.now(UTC).isoformat(timespec="seconds")
     content = {"benchmark": name, "settings": settings, "results": results, "provenance": traced}
-    text = json.dumps(content, indent=2)
-    path = Path(arguments.out) if arguments.out else RESULTS / f"{name}.json"
+    text = json.dumps(content, indent=2, default=str)
+    path = Path(arguments.out) if arguments.out else RESULTS / f"{name}{label}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text + "\n")
     if arguments.json:

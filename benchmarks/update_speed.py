@@ -73,7 +73,8 @@ class FetchShaped(gym.Env[Any, np.ndarray]):
             return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
         goal = {name: box(shape.goal) for name in ("achieved_goal", "desired_goal")}
-        self.observation_space = gym.spaces.Dict({"observation": box(shape.observation), **goal})
+        spaces: Any = gym.spaces.Dict({"observation": box(shape.observation), **goal})
+        self.observation_space = spaces
         self.action_space = gym.spaces.Box(-1.0, 1.0, (shape.action,), np.float32)
         self._reward = reward
 
@@ -139,7 +140,7 @@ def baseline(arguments: Arguments, task: Task, episodes: Episodes) -> BaselineDD
 
 
 def fill(buffer: HerReplayBuffer, task: Task, episodes: Episodes) -> None:
-    """Fill Stable-Baselines3's buffer with copies of ``episodes``; its own ``add`` takes minutes."""
+    """Fill a baseline buffer with copies of ``episodes``; its own ``add`` takes minutes."""
     horizon = task.shape.horizon
     goal = np.repeat(episodes.desired_goal[:, None], horizon, axis=1)
     for rings, steps in (
@@ -159,7 +160,7 @@ def fill(buffer: HerReplayBuffer, task: Task, episodes: Episodes) -> None:
 
 
 def _repeat_into(ring: np.ndarray, values: np.ndarray) -> None:
-    """Fill ``ring`` ``(capacity, 1, ...)`` with ``values`` ``(episodes, steps, ...)`` over and over."""
+    """Fill ``ring`` ``(capacity, 1, ...)`` with repeated ``values`` ``(episodes, steps, ...)``."""
     flat = values.reshape(-1, *ring.shape[1:])
     ring[:] = np.resize(flat, ring.shape)
 

@@ -185,8 +185,9 @@ def _build_relay(config: Config, task: Task) -> Relay | None:
     if not relay.share:
         return None
     if task.gripper is None:
+        goal = config.env.goal or "of its own"
         raise UserError(
-            f"exploration.relay.share = {relay.share} needs a task whose goal is the position of an "
-            f"object: {config.env.task} with goal {config.env.goal or 'of its own'} has none"
+            f"exploration.relay.share = {relay.share} needs goals that are positions of an object; "
+            f"{config.env.task} with goal {goal} has none: set it to 0"
         )
     return Relay(task.shape, task.gripper, task.reward, relay, config.seed + 2)

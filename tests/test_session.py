@@ -1,0 +1,261 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from envs.camera import RenderingError
+from her_robotics import cli
+from her_robotics.checkpoint import CARD, CHECKPOINT, WEIGHTS, load_checkpoint, load_policy
+from her_robotics.config import Config, merge
+from her_robotics.evaluate import evaluate
+from her_robotics.rollout import NonFiniteError
+from her_robotics.run_folder import CURVE, METRICS, TIMINGS
+from her_robotics.session import Session
+from her_robotics.train import FINAL
+
+from .runs import (
+    PUSH,
+    REACH,
+    command,
+    debug_run,
+    disk_full_after,
+    names_in,
+    nan_at,
+    rows,
+    same,
+    signal_at,
+    start,
+    the_one_line,
+    tiny,
+    watched,
+)
+
+OFTEN = {"train": {"checkpoint_seconds": 0.0, "steps": 600}}
+"""A checkpoint after every cycle."""
+CASES = {"reach": merge(REACH, OFTEN), "push": merge(PUSH, OFTEN)}
+PLAIN = ("--video.enabled", "false", "--wandb", "disabled")
+Look = Callable[[int, dict[str, np.ndarray]], None]
+TRAINING, TESTING = 2, 3
+"""Envs of the training and of the test env, by which they are told apart."""
+
+
+def run(
+    config: Config, folder: Path, look: Look | None = None, resume: bool = False, among: int = 2
+) -> int:
+    make_env = cli.env_maker(config.env)
+    if look:
+        make_env = watched(make_env, look, among)
+    return Session(config, folder, make_env, resume).run()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs that nothing disturbed."""
+    folders = {name: tmp_path_factory.mktemp("whole") / name for name in CASES}
+    for name, base in CASES.items():
+        assert run(tiny(base), folders[name]) == 0
+    return folders
+
+
+def assert_equal(left: Path, right: Path) -> None:
+    """Whether two runs were tested alike and left the same policy, to the last bit."""
+    assert (left / METRICS).read_bytes() == (right / METRICS).read_bytes()
+    assert (left / WEIGHTS).read_bytes() == (right / WEIGHTS).read_bytes()
+    states = [load_checkpoint(folder) for folder in (left, right)]
+    for state in states:
+        state["progress"]["seconds"] = 0.0
+    assert same(*states)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_ctrl_c_ends_the_cycle_and_a_resumed_run_equals_one_that_went_through(
+    name: str, tmp_path: Path, whole: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, folder = tiny(CASES[name]), tmp_path / "run"
+    assert run(config, folder, signal_at(160)) == 130
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"--resume {folder}")
+    assert load_checkpoint(folder)["progress"]["steps"] == 400
+    assert not (folder / WEIGHTS).exists()
+    assert run(config, folder, resume=True) == 0
+    assert_equal(folder, whole[name])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_after_a_power_cut_the_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(
+    name: str, tmp_path: Path, whole: dict[str, Path]
+) -> None:
+    def cut(taken: int, shown: dict[str, np.ndarray]) -> None:
+        if taken == 230:
+            shutil.copytree(tmp_path / "run", tmp_path / "cut")
+
+    run(tiny(CASES[name]), tmp_path / "run", cut)
+    with (tmp_path / "cut" / METRICS).open("a") as file:
+        file.write('{"step": 600, "episodes": 1')
+    assert len(rows(tmp_path / "cut" / TIMINGS)) == 2
+    assert run(tiny(CASES[name]), tmp_path / "cut", resume=True) == 0
+    assert_equal(tmp_path / "cut", whole[name])
+
+
+def test_a_second_ctrl_c_loses_the_cycle_and_nothing_else(
+    tmp_path: Path, whole: dict[str, Path]
+) -> None:
+    config, folder = tiny(CASES["reach"]), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(config, folder, signal_at(160, 170))
+    assert run(config, folder, resume=True) == 0
+    assert_equal(folder, whole["reach"])
+
+
+@pytest.mark.parametrize("test", [1, 3])
+def test_a_test_that_is_interrupted_is_made_up_for(
+    test: int, tmp_path: Path, whole: dict[str, Path]
+) -> None:
+    config, folder = tiny(CASES["reach"]), tmp_path / "run"
+    step = 50 * test - 20
+    with pytest.raises(KeyboardInterrupt):
+        run(config, folder, signal_at(step, step + 1), among=TESTING)
+    assert run(config, folder, resume=True) == 0
+    assert_equal(folder, whole["reach"])
+
+
+@pytest.mark.parametrize(
+    ("among", "step", "reached"), [(TRAINING, 7, 0), (TRAINING, 157, 300), (TESTING, 107, 500)]
+)
+def test_what_was_learnt_before_an_observation_that_is_not_finite_is_saved(
+    among: int, step: int, reached: int, tmp_path: Path
+) -> None:
+    config, folder = tiny(CASES["reach"]), tmp_path / "run"
+    with pytest.raises(NonFiniteError, match=r"env 1 at step 7$"):
+        run(config, folder, nan_at(step, env=1), among=among)
+    state = load_checkpoint(folder)
+    assert state["progress"]["steps"] >= reached
+    assert all(value.isfinite().all() for value in state["agent"]["policy"].values())
+    assert run(config, folder, resume=True) == 0
+    assert [row["step"] for row in rows(folder / METRICS)] == [200, 400, 600]
+    assert load_policy(folder).card["trained"]["steps"] == 600
+
+
+def test_the_command_tells_of_a_value_that_is_not_finite_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = cli.env_maker
+    monkeypatch.setattr(cli, "env_maker", lambda env: watched(real(env), nan_at(57, 1), 2))
+    outcome = command("train", "debug", "--out", tmp_path / "run", *PLAIN, "--eval.every", "1000")
+    message = the_one_line(outcome, code=1)
+    assert "env 1 at step 7" in message
+    assert load_checkpoint(tmp_path / "run")["progress"]["steps"] == 100
+
+
+def test_resuming_a_finished_run_leaves_the_same_policy(
+    tmp_path: Path, whole: dict[str, Path]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole["reach"], folder)
+    (folder / WEIGHTS).unlink()
+    assert run(tiny(CASES["reach"]), folder, resume=True) == 0
+    assert_equal(folder, whole["reach"])
+
+
+def test_the_policy_left_behind_is_the_best_and_its_card_says_how_good(
+    whole: dict[str, Path],
+) -> None:
+    learner = start(tiny(CASES["reach"]))
+    learner.load_state_dict(load_checkpoint(whole["reach"]))
+    policy, shape, env, card = load_policy(whole["reach"])
+    assert same(dict(policy.state_dict()), dict(learner.best_policy))
+    task = learner.task
+    result = evaluate(
+        learner.test_env, shape.horizon, policy.act, task.reward, task.threshold, 0, FINAL
+    )
+    assert card["test"] == result.metrics("")
+    assert card["trained"]["chosen_at_step"] == learner.progress.best_step
+    assert env == tiny(CASES["reach"]).env
+
+
+def test_a_run_needs_no_film_and_leaves_no_other_files(whole: dict[str, Path]) -> None:
+    files = {"config.yaml", METRICS, TIMINGS, WEIGHTS, CARD, CHECKPOINT, CURVE}
+    assert names_in(whole["reach"]) == files
+
+
+def test_where_nothing_can_be_drawn_the_run_fails_before_it_starts(tmp_path: Path) -> None:
+    config = tiny(video={"enabled": True})
+    real = cli.env_maker(config.env)
+
+    def make_env(num_envs: int, **options: Any) -> Any:
+        env = real(num_envs, **options)
+        if options.get("render_mode"):
+            env.render = refuse
+        return env
+
+    def refuse() -> None:
+        raise RenderingError("no screen")
+
+    with pytest.raises(RenderingError):
+        Session(config, tmp_path / "run", make_env)
+    assert names_in(tmp_path) == set()
+
+
+def test_a_wandb_that_fails_costs_a_warning_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CACHE", "DATA", "CONFIG"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb"))
+    project = ("--wandb", "offline", "--wandb-project", "not/a:project?")
+    outcome = command("train", "debug", "--out", tmp_path / "run", *project)
+    assert outcome.code == 0
+    assert outcome.err.count("warning: wandb failed") == 1
+    assert (tmp_path / "run" / METRICS).read_bytes() == (debug_run().folder / METRICS).read_bytes()
+
+
+def test_a_disk_that_refuses_checkpoints_costs_the_checkpoint_and_not_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    # The checkpoint is the largest file but for the picture, which is drawn after training.
+    assert (debug_run().folder / CHECKPOINT).stat().st_size > 60_000
+    with disk_full_after(60_000):
+        assert run(tiny(), folder) == 0
+    assert "no checkpoint was written" in capsys.readouterr().out
+    assert not (folder / CHECKPOINT).exists()
+    assert [row["step"] for row in rows(folder / METRICS)] == [200, 400, 600]
+
+
+@pytest.mark.parametrize("limit", [500, 1500, 3000])
+def test_a_full_disk_is_told_in_one_line(limit: int, tmp_path: Path) -> None:
+    with disk_full_after(limit):
+        outcome = command("train", "debug", "--out", tmp_path / "run", *PLAIN)
+    assert outcome.code in (1, 2)
+    assert outcome.err.splitlines()[-1].startswith("her-robotics: error: ")
+    assert not list(tmp_path.rglob("*partial*"))
+
+
+def spoil_config(folder: Path) -> None:
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("capacity: 10000", "capacity: 200"))
+
+
+def spoil_sizes(folder: Path) -> None:
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("task: fetch_reach", "task: fetch_push"))
+
+
+def spoil_checkpoint(folder: Path) -> None:
+    state = load_checkpoint(folder)
+    torch.save({"progress": state["progress"]}, folder / CHECKPOINT)
+
+
+@pytest.mark.parametrize("spoil", [spoil_config, spoil_sizes, spoil_checkpoint])
+def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(
+    spoil: Callable[[Path], None], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(debug_run().folder, folder)
+    spoil(folder)
+    metrics = (folder / METRICS).read_bytes()
+    message = the_one_line(command("train", "--resume", folder))
+    assert CHECKPOINT in message
+    assert (folder / METRICS).read_bytes() == metrics
