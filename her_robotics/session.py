@@ -86,11 +86,12 @@ class Session:
         try:
             train(self.learner, on_cycle, on_report, stop)
         except NonFiniteError:
-            print(f"what was learnt so far is being saved in {self.folder}")
+            self._save()
+            print(f"what was learnt before it is saved: her-robotics train --resume {self.folder}")
             raise
         finally:
             bar.close()
-            self._save()
+        self._save()
 
     def _save(self) -> None:
         """Write the checkpoint; a disk that refuses costs the checkpoint, not the run."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
@@ -133,12 +133,16 @@ def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path: Path) -> None:
     refused(load_checkpoint, tmp_path)
     torch.save({"progress": Intruder(mark)}, tmp_path / CHECKPOINT)
     refused(load_checkpoint, tmp_path)
+    save_checkpoint(tmp_path, {"progress": Intruder(mark)})
+    refused(load_checkpoint, tmp_path)
     assert not mark.exists()
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"weights": torch.zeros(3)}, "text", None])
 def test_a_file_of_torch_that_is_not_a_checkpoint_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / CHECKPOINT)
+    assert CHECKPOINT in refused(load_checkpoint, tmp_path)
+    save_checkpoint(tmp_path, content)
     assert CHECKPOINT in refused(load_checkpoint, tmp_path)
 
 
@@ -211,6 +215,12 @@ def test_weights_of_another_policy_are_refused(tmp_path: Path) -> None:
     assert WEIGHTS in refused(load_policy, tmp_path)
 
 
+def test_who_may_read_the_card_may_read_the_policy(tmp_path: Path) -> None:
+    saved(tmp_path)
+    card, policy = ((tmp_path / name).stat().st_mode for name in (CARD, WEIGHTS))
+    assert policy == card
+
+
 @pytest.mark.parametrize("name", [CARD, WEIGHTS])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     saved(tmp_path)
@@ -250,6 +260,9 @@ FIELDS = (
 
 @settings(deadline=None, max_examples=150)
 @given(field=st.sampled_from(FIELDS), value=JSON)
+@example(field=["shape", "horizon"], value=float("inf"))
+@example(field=["shape", "observation"], value=10**30)
+@example(field=["agent", "hidden"], value=[10**30])
 def test_a_card_with_anything_in_any_field_describes_a_policy_or_is_refused(
     folder: Path, field: list[str], value: Any
 ) -> None:

@@ -46,7 +46,7 @@ SETTINGS = st.fixed_dictionaries(
         "exploration": st.fixed_dictionaries(
             {"relay": st.fixed_dictionaries({"share": st.floats(0.0, 1.0)})}
         ),
-        "train": st.fixed_dictionaries({"checkpoint_seconds": st.floats(0.0)}),
+        "train": st.fixed_dictionaries({"checkpoint_seconds": st.floats(0.0, 1e9)}),
     },
 )
 
@@ -91,9 +91,7 @@ def test_the_command_that_made_a_run_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert provenance()["command"] == "her-robotics train fetch_push --seed 3"
 
 
-def test_without_git_the_commit_is_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_commit() == "unknown"
 

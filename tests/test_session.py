@@ -5,11 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from envs.camera import RenderingError
 from her_robotics import cli
-from her_robotics.checkpoint import CARD, CHECKPOINT, WEIGHTS, load_checkpoint, load_policy
+from her_robotics.checkpoint import (
+    CARD,
+    CHECKPOINT,
+    WEIGHTS,
+    load_checkpoint,
+    load_policy,
+    save_checkpoint,
+)
 from her_robotics.config import Config, merge
 from her_robotics.evaluate import evaluate
 from her_robotics.rollout import NonFiniteError
@@ -244,8 +250,7 @@ def spoil_sizes(folder: Path) -> None:
 
 
 def spoil_checkpoint(folder: Path) -> None:
-    state = load_checkpoint(folder)
-    torch.save({"progress": state["progress"]}, folder / CHECKPOINT)
+    save_checkpoint(folder, {"progress": load_checkpoint(folder)["progress"]})
 
 
 @pytest.mark.parametrize("spoil", [spoil_config, spoil_sizes, spoil_checkpoint])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import her_robotics
 from her_robotics.run_folder import CURVE, METRICS, TIMINGS, VIDEO, read_config
 from her_robotics.strict import to_mapping
 from her_robotics.tracking import Guarded, JsonLines, read_lines, start_trackers, wandb_mode
@@ -210,6 +211,7 @@ def test_on_a_terminal_with_no_account_nothing_is_asked(
     tmp_path: Path, no_account: Path, monkeypatch: pytest.MonkeyPatch, mode: list[str]
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(Path(her_robotics.__file__).parent.parent))
     ours, theirs = pty.openpty()
     arguments = [sys.executable, "-c", ASK, str(tmp_path), *mode]
     with subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs) as process:
