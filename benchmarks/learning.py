@@ -136,6 +136,7 @@ def seed_figures(folder: Path, target: float) -> dict[str, Any]:
         "final_interval": [card["test"]["success_low"], card["test"]["success_high"]],
         "steps": curve[-1]["step"],
         "seconds": curve[-1]["seconds"],
+        "commit": card["provenance"]["commit"],
         "curve": curve,
     }
 
