@@ -1,7 +1,9 @@
 """What outlives a process: the checkpoint that training resumes from, and the policy to act with."""
 
+import hashlib
+import io
 import json
-import pickle
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +17,10 @@ from .config import AgentConfig, EnvConfig
 from .errors import UserError
 from .files import replacing, write_text
 from .replay import EpisodeShape
-from .strict import ConfigError, from_mapping, to_mapping
+from .strict import from_mapping, to_mapping
 
 CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "policy.safetensors", "policy.json"
+_DIGEST_SIZE = hashlib.sha256().digest_size
 FORMAT = 1
 """Version of the policy files."""
 
@@ -43,13 +46,18 @@ class SavedPolicy(NamedTuple):
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``checkpoint.pt``; until it is whole on disk the previous one stays.
+    """Write ``checkpoint.pt``, sealed by its SHA-256; until it is whole the previous one stays.
 
     Raises:
         OSError: if it cannot be written.
     """
-    with replacing(folder / CHECKPOINT) as aside, aside.open("wb") as file:
-        torch.save(state, file)
+    with replacing(folder / CHECKPOINT) as aside:
+        with aside.open("wb") as file:
+            torch.save(state, file)
+        with aside.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        with aside.open("ab") as file:
+            file.write(digest)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:
@@ -62,9 +70,20 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no {CHECKPOINT} to resume from")
     try:
-        state = torch.load(path, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
+    if hashlib.sha256(body).digest() != digest:
+        raise CheckpointError(
+            f"{path} is not a whole checkpoint: its checksum is not its content's"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = torch.load(io.BytesIO(body), weights_only=True)
+    except Exception as error:  # the unpickler refuses hostile content in many ways
+        raise CheckpointError(f"{path} is not a checkpoint: {_first_line(error)}") from error
     if not isinstance(state, dict) or "progress" not in state:
         raise CheckpointError(f"{path} is not a checkpoint of this project")
     return state
@@ -78,17 +97,23 @@ def save_policy(
     agent: AgentConfig,
     facts: dict[str, Any],
 ) -> None:
-    """Write ``policy.safetensors`` and ``policy.json``: all that is needed to act, and where it is from."""
-    with replacing(folder / WEIGHTS) as aside:
-        tensors = {name: value.contiguous() for name, value in weights.items()}
-        safetensors.torch.save_file(tensors, aside)
+    """Write ``policy.safetensors`` and ``policy.json``: all that is needed to act, and its origin.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    tensors = {name: value.contiguous() for name, value in weights.items()}
+    content = safetensors.torch.save(tensors)
     card = {
         "format": FORMAT,
+        "sha256": hashlib.sha256(content).hexdigest(),
         "shape": asdict(shape),
         "env": to_mapping(env),
         "agent": to_mapping(agent),
         **facts,
     }
+    with replacing(folder / WEIGHTS) as aside:
+        aside.write_bytes(content)
     write_text(folder / CARD, json.dumps(card, indent=2) + "\n")
 
 
@@ -100,21 +125,32 @@ def load_policy(folder: Path) -> SavedPolicy:
     """
     card = _read_card(folder / CARD)
     try:
-        shape = EpisodeShape(**{name: int(size) for name, size in card["shape"].items()})
+        shape = EpisodeShape(**{name: _size(name, size) for name, size in card["shape"].items()})
         env = from_mapping(EnvConfig, card["env"])
-        policy = Policy(shape, from_mapping(AgentConfig, card["agent"]))
-    except (KeyError, AttributeError, TypeError, ValueError, RuntimeError, ConfigError) as error:
-        raise CheckpointError(f"{folder / CARD} does not describe a policy: {error}") from error
+        # On the meta device nothing is allocated, however large a card claims the network to be.
+        with torch.device("meta"):
+            policy = Policy(shape, from_mapping(AgentConfig, card["agent"]))
+    except Exception as error:  # a card may be wrong in as many ways as JSON allows
+        reason = _first_line(error)
+        raise CheckpointError(f"{folder / CARD} does not describe a policy: {reason}") from error
     path = folder / WEIGHTS
     try:
-        weights = safetensors.torch.load_file(path)
-        policy.load_state_dict(weights)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != card.get("sha256"):
+            raise CheckpointError(f"{path} is not the file whose checksum stands in {CARD}")
+        policy.load_state_dict(safetensors.torch.load(content), assign=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} holds no {WEIGHTS}") from error
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = _first_line(error)
         raise CheckpointError(f"{path} is not the policy of {CARD}: {reason}") from error
     return SavedPolicy(policy, shape, env, card)
+
+
+def _size(name: str, value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise CheckpointError(f"shape.{name} = {value!r} must be a whole number of at least 1")
+    return value
 
 
 def _read_card(path: Path) -> dict[str, Any]:
@@ -130,4 +166,4 @@ def _read_card(path: Path) -> dict[str, Any]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

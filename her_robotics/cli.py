@@ -178,7 +178,8 @@ TASK is one of {tasks} (default fetch_reach), or debug: a run of seconds.
 
 def _eval(arguments: list[str]) -> int:
     given = _parse(EvalArguments, arguments, "her-robotics eval")
-    _at_least_one("--episodes", given.episodes)
+    _at_least("--episodes", given.episodes, 1)
+    _at_least("--seed", given.seed, 0)
     saved = load_policy(Path(given.run))
     env = env_maker(saved.env)(given.episodes)
     task = read_task(env)
@@ -204,8 +205,9 @@ def _eval(arguments: list[str]) -> int:
 
 def _record(arguments: list[str]) -> int:
     given = _parse(RecordArguments, arguments, "her-robotics record")
-    _at_least_one("--episodes", given.episodes)
-    _at_least_one("--size", given.size)
+    _at_least("--episodes", given.episodes, 1)
+    _at_least("--size", given.size, 16)
+    _at_least("--seed", given.seed, 0)
     saved = load_policy(Path(given.run))
     size = {"width": given.size, "height": given.size}
     env = env_maker(saved.env)(given.episodes, render_mode="rgb_array", **size)
@@ -234,21 +236,22 @@ def _check_fit(run: str, trained: object, offered: object) -> None:
         raise UserError(f"the policy in {run} ({CARD}) is for {trained}, but its task is {offered}")
 
 
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise UserError(f"{name} {value} must be at least 1")
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise UserError(f"{name} {value} must be at least {least}")
 
 
 def _take(arguments: list[str], name: str) -> str | None:
     """Remove ``name VALUE`` or ``name=VALUE`` from the arguments and return the value."""
     for index, argument in enumerate(arguments):
-        if argument.startswith(f"{name}="):
-            return arguments.pop(index).partition("=")[2]
-        if argument == name:
-            if index + 1 == len(arguments) or arguments[index + 1].startswith("--"):
-                raise UserError(f"{name} needs a folder behind it")
-            del arguments[index]
-            return arguments.pop(index)
+        if argument != name and not argument.startswith(f"{name}="):
+            continue
+        value = arguments.pop(index).partition("=")[2]
+        if argument == name and index < len(arguments) and not arguments[index].startswith("--"):
+            value = arguments.pop(index)
+        if not value:
+            raise UserError(f"{name} needs a folder behind it")
+        return value
     return None
 
 
@@ -277,7 +280,7 @@ def _parse(kind: type[T], arguments: list[str], program: str, default: T | None 
 
 def _one_line(framed: str) -> str:
     """The message of a framed error: without its frame, its headline and the pointer to --help."""
-    rows = [re.sub(r"[│╭╮╰╯─]+", " ", row) for row in framed.splitlines()[1:]]
+    rows = [re.sub(r"[│╭╮╰╯─|+]|-{3,}", " ", row) for row in framed.splitlines()[1:]]
     words = " ".join(" ".join(rows).split())
     return re.split(r" For full helptext,", words)[0]
 

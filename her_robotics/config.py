@@ -151,7 +151,7 @@ class VideoConfig:
 class Config:
     """Everything that decides a run."""
 
-    seed: Count = 0
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """Seed of everything random."""
     wandb: Literal["online", "offline", "disabled"] | None = None
     """Weights & Biases: None is online where a key is set up and offline elsewhere; never a prompt."""

@@ -1,5 +1,6 @@
 """Files that are whole or not there: written aside, then renamed."""
 
+import errno
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,7 +12,12 @@ def replacing(path: Path) -> Generator[Path]:
     """A name to write to; on success it takes the place of ``path``, on failure it is removed.
 
     A reader, a full disk or a power cut meets the old file or the new one, never half of one.
+
+    Raises:
+        OSError: if it cannot be written.
     """
+    if not path.name or path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
     aside = path.with_name(f".{path.name}.partial")
     try:
         yield aside

@@ -92,7 +92,18 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` gave."""
+        """Restore what ``state_dict`` gave.
+
+        Raises:
+            UserError: if it was given by a learner of another configuration.
+        """
+        try:
+            self._load(state)
+        except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"the saved state does not fit this configuration: {reason}") from error
+
+    def _load(self, state: dict[str, Any]) -> None:
         self.agent.load_state_dict(state["agent"])
         self.replay.load_state_dict(state["replay"])
         self.exploration.generator.bit_generator.state = json.loads(state["exploration"])

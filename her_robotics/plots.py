@@ -48,25 +48,31 @@ def read_curve(folder: Path) -> Curve:
         UserError: if it is not a run folder or holds no test yet.
     """
     label = read_config(folder).env.task
-    rows = read_lines(folder / METRICS)
-    if not rows:
+    if not read_lines(folder / METRICS):
         raise UserError(f"{folder / METRICS} holds no test yet: there is nothing to plot")
-    times = {row["step"]: row["seconds"] for row in read_lines(folder / TIMINGS)}
-
-    def column(name: str) -> np.ndarray:
-        return np.array([row[name] for row in rows], dtype=float)
-
-    try:
-        return Curve(
-            label=label,
-            steps=column("step"),
-            seconds=np.array([times.get(row["step"], np.nan) for row in rows]),
-            success=column("test/success_rate"),
-            low=column("test/success_low"),
-            high=column("test/success_high"),
+    seconds = dict(
+        zip(
+            *(_column(folder / TIMINGS, name).tolist() for name in ("step", "seconds")),
+            strict=True,
         )
-    except KeyError as error:
-        raise UserError(f"{folder / METRICS} lacks the figure {error}") from error
+    )
+    steps = _column(folder / METRICS, "step")
+    return Curve(
+        label=label,
+        steps=steps,
+        seconds=np.array([seconds.get(step, np.nan) for step in steps]),
+        success=_column(folder / METRICS, "test/success_rate"),
+        low=_column(folder / METRICS, "test/success_low"),
+        high=_column(folder / METRICS, "test/success_high"),
+    )
+
+
+def _column(path: Path, name: str) -> np.ndarray:
+    """One figure of every line of a file."""
+    try:
+        return np.array([row[name] for row in read_lines(path)], dtype=float)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} does not hold a number {name} in every line") from error
 
 
 def plot_runs(folders: list[Path], output: Path) -> None:
@@ -81,6 +87,16 @@ def plot_runs(folders: list[Path], output: Path) -> None:
         curve = read_curve(folder)
         groups[curve.label].append(curve)
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    try:
+        _draw_groups(axes, groups)
+        with replacing(output) as aside:
+            figure.savefig(aside, format="png", dpi=130)
+    finally:
+        plt.close(figure)
+
+
+def _draw_groups(axes: Any, groups: dict[str, list[Curve]]) -> None:
+    """Success against steps on the left, against time on the right."""
     for colour, (label, curves) in enumerate(groups.items()):
         _draw(axes[0], label, curves, "steps", f"C{colour}")
         _draw(axes[1], label, curves, "seconds", f"C{colour}")
@@ -89,9 +105,6 @@ def plot_runs(folders: list[Path], output: Path) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
     axes[0].legend(loc="lower right")
-    with replacing(output) as aside:
-        figure.savefig(aside, format="png", dpi=130)
-    plt.close(figure)
 
 
 def _draw(axis: Axes, label: str, curves: list[Curve], x: str, colour: str) -> None:
@@ -114,5 +127,7 @@ def _common_grid(curves: list[Curve], x: str) -> tuple[np.ndarray, np.ndarray]:
     """Success of every run at common points, up to where the shortest ends; ``(GRID,), (runs, GRID)``."""
     ends: list[Any] = [getattr(curve, x)[-1] for curve in curves]
     starts: list[Any] = [getattr(curve, x)[0] for curve in curves]
+    if max(starts) > min(ends):
+        raise UserError(f"the runs of {curves[0].label} share no {x} at which to compare them")
     grid = np.linspace(max(starts), min(ends), GRID)
     return grid, np.stack([np.interp(grid, getattr(curve, x), curve.success) for curve in curves])

@@ -71,8 +71,8 @@ class Relay:
         reaching = episodes._replace(
             achieved_goal=gripper, desired_goal=episodes.achieved_goal[:, -1]
         )
-        self._replay.add(reaching)
         self.agent.observe(reaching)
+        self._replay.add(Episodes(*(part[-CAPACITY_EPISODES:] for part in reaching)))
         steps = episodes.action.shape[0] * episodes.action.shape[1]
         for _ in range(min(steps, self.config.updates - self.agent.updates)):
             self.agent.update(self._replay.sample(BATCH_SIZE))

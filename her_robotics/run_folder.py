@@ -1,5 +1,6 @@
 """The folder of a run: its names, its refusal to overwrite, its configuration."""
 
+import contextlib
 import platform
 import subprocess
 import sys
@@ -37,10 +38,14 @@ def create(folder: Path, config: Config) -> None:
         resume = f"go on with it by --resume {folder}, or " if resumable else ""
         raise UserError(f"{folder} already holds a run: {resume}give another name with --out")
     text = yaml.safe_dump({**to_mapping(config), "provenance": provenance()}, sort_keys=False)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / CONFIG, text)
     except OSError as error:
+        for each in made:
+            with contextlib.suppress(OSError):
+                each.rmdir()
         raise UserError(f"cannot write to the run folder {folder}: {error.strerror}") from error
 
 

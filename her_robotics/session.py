@@ -1,12 +1,14 @@
 """One run from start to finish: folder, trackers, training, and what is left behind."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import load_checkpoint, save_checkpoint, save_policy
+from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, save_policy
 from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
+from .errors import UserError
 from .evaluate import Evaluation, evaluate
 from .learner import MakeEnv, build
 from .plots import plot_runs
@@ -16,7 +18,7 @@ from .run_folder import CURVE, VIDEO, create, provenance
 from .strict import to_mapping
 from .tracking import Tracker, start_trackers
 from .train import FINAL, Report, train
-from .video import film, write_video
+from .video import VideoError, film, write_video
 
 
 class Session:
@@ -41,7 +43,10 @@ class Session:
         if state is None:
             create(folder, config)
         else:
-            self.learner.load_state_dict(state)
+            try:
+                self.learner.load_state_dict(state)
+            except UserError as error:
+                raise UserError(f"cannot resume from {folder / CHECKPOINT}: {error}") from error
         self._trackers: list[Tracker] = []
         self._checkpointed = time.monotonic()
         self._resume_at = self.learner.progress.tested_at if resume else None
@@ -59,14 +64,17 @@ class Session:
         self._trackers = start_trackers(
             self.folder, settings, self.config.wandb, self.config.wandb_project, self._resume_at
         )
-        with listening_for_stop() as stop:
-            self._train(stop)
-        if stop():
-            self._finish_trackers()
+        try:
+            with listening_for_stop() as stop:
+                self._train(stop)
+            result = None if stop() else self._leave_behind()
+        finally:
+            for tracker in self._trackers:
+                tracker.finish()
+            self.learner.close()
+        if result is None:
             print(f"stopped. Go on with: her-robotics train --resume {self.folder}")
             return stop.exit_code
-        result = self._leave_behind()
-        self._finish_trackers()
         self._say_where(result)
         return 0
 
@@ -98,7 +106,8 @@ class Session:
         try:
             save_checkpoint(self.folder, self.learner.state_dict())
         except (OSError, RuntimeError) as error:
-            print(f"warning: no checkpoint was written ({error}); the previous one stays")
+            text = f"warning: no checkpoint was written ({error}); the previous one stays"
+            print(text, file=sys.stderr)
         self._checkpointed = time.monotonic()
 
     def _leave_behind(self) -> Evaluation:
@@ -133,7 +142,10 @@ class Session:
         )
         plot_runs([self.folder], self.folder / CURVE)
         if self.config.video.enabled:
-            self._film()
+            try:
+                self._film()
+            except VideoError as error:  # the policy is what matters, and it is saved
+                print(f"warning: {error}", file=sys.stderr)
         return result
 
     def _film(self) -> None:
@@ -160,11 +172,6 @@ class Session:
             flush=True,
         )
 
-    def _finish_trackers(self) -> None:
-        for tracker in self._trackers:
-            tracker.finish()
-        self.learner.close()
-
     def _say_where(self, result: Evaluation) -> None:
         low, high = result.interval
         progress = self.learner.progress
@@ -176,7 +183,7 @@ class Session:
             f"policy   {self.folder / 'policy.safetensors'} (best test, step {progress.best_step:,d})"
         )
         print(f"curve    {self.folder / CURVE}")
-        if self.config.video.enabled:
+        if (self.folder / VIDEO).exists():
             print(f"watch    {self.folder / VIDEO} (any browser plays it)")
         print(f"again    her-robotics eval {self.folder}")
 

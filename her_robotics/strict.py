@@ -39,9 +39,9 @@ class Range:
 
     def __str__(self) -> str:
         if self.high == float("inf"):
-            return f"{'more than' if self.open_low else 'at least'} {self.low:g}"
+            return f"{'more than' if self.open_low else 'at least'} {self.low:g}, and finite"
         left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
-        return f"in {left}{self.low:g}, {self.high:g}{right}"
+        return f"in {left}{self.low:.12g}, {self.high:.12g}{right}"
 
 
 class _Loader(yaml.SafeLoader):

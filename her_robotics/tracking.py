@@ -44,6 +44,8 @@ class JsonLines:
         for name, row in ((METRICS, metrics), (TIMINGS, timings)):
             with self._paths[name].open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
 
     def finish(self) -> None:
         pass
@@ -66,15 +68,30 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def wandb_mode(asked: WandbMode | None) -> WandbMode:
-    """What was asked for, or online where a key is set up and offline elsewhere."""
-    if asked is not None:
-        return asked
-    for mode in get_args(WandbMode):
-        if os.environ.get("WANDB_MODE") == mode:
-            return mode
+    """What was asked for, or online where a key is set up; offline, never a prompt, where none is."""
+    if asked is None:
+        named = os.environ.get("WANDB_MODE")
+        asked = next((mode for mode in get_args(WandbMode) if mode == named), None)
+    if asked in ("offline", "disabled") or has_account():
+        return asked or "online"
+    if asked == "online":
+        print(
+            "warning: no wandb account is set up (wandb login): this run is offline",
+            file=sys.stderr,
+        )
+    return "offline"
+
+
+def has_account() -> bool:
+    """Whether a Weights & Biases key is in the environment or in the netrc file."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").partition("://")[2]
     netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    known = netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="ignore")
-    return "online" if known or os.environ.get("WANDB_API_KEY") else "offline"
+    try:
+        return host.split("/")[0] in netrc.read_text(errors="ignore")
+    except OSError:
+        return False
 
 
 class WandbRun:

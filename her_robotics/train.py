@@ -38,8 +38,6 @@ def train(
 ) -> None:
     """Train until the budget of env steps is spent or ``stop()`` says so, in whole cycles.
 
-    A cycle plays one episode in every env, stores them, and makes the updates they are owed.
-
     Args:
         learner: the collaborators; its progress is where training starts and how far it came.
         on_cycle: called after every cycle.
@@ -49,28 +47,35 @@ def train(
     Raises:
         NonFiniteError: if an observation or an action is not finite.
     """
-    config, progress, agent = learner.config.train, learner.progress, learner.agent
-    averages, watch = learner.averages, Stopwatch()
-    while progress.steps < config.steps and not stop():
-        start = time.perf_counter()
-        with watch("env"):
-            episodes = _collect(learner)
-        learner.replay.add(episodes)
-        agent.observe(episodes)
-        if learner.relay:
-            learner.relay.learn(episodes)
-        averages.add(_training_metrics(learner, episodes))
-        for _ in range(_updates_due(learner)):
-            with watch("sample"):
-                batch = learner.replay.sample(config.batch_size)
-            with watch("update"):
-                averages.add(agent.update(batch))
-            progress.updates += 1
-        progress.seconds += time.perf_counter() - start
-        done = progress.steps >= config.steps
-        if done or progress.steps - progress.tested_at >= learner.config.eval.every:
+    progress, watch = learner.progress, Stopwatch()
+    budget, every = learner.config.train.steps, learner.config.eval.every
+    while progress.tested_at < budget and not stop():
+        # A run that was stopped between its last cycle and its last test owes only the test.
+        if progress.steps < budget:
+            _cycle(learner, watch)
+        if progress.steps >= budget or progress.steps - progress.tested_at >= every:
             on_report(_test(learner, watch))
         on_cycle()
+
+
+def _cycle(learner: Learner, watch: Stopwatch) -> None:
+    """Play one episode in every env, store them, and make the updates they are owed."""
+    progress, agent, averages = learner.progress, learner.agent, learner.averages
+    start = time.perf_counter()
+    with watch("env"):
+        episodes = _collect(learner)
+    learner.replay.add(episodes)
+    agent.observe(episodes)
+    if learner.relay:
+        learner.relay.learn(episodes)
+    averages.add(_training_metrics(learner, episodes))
+    for _ in range(_updates_due(learner)):
+        with watch("sample"):
+            batch = learner.replay.sample(learner.config.train.batch_size)
+        with watch("update"):
+            averages.add(agent.update(batch))
+        progress.updates += 1
+    progress.seconds += time.perf_counter() - start
 
 
 def _collect(learner: Learner) -> Episodes:

@@ -1,5 +1,6 @@
 """Films of a policy: several episodes side by side, goal visible, success marked."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -66,36 +67,38 @@ def film(
 def write_video(path: Path, frames: np.ndarray, fps: int = FPS) -> None:
     """Write frames as H.264 in MP4, in the pixel format every browser plays.
 
+    The encoder is the ffmpeg that imageio-ffmpeg ships, run directly: the package's own writer does
+    not tell when it fails.
+
     Args:
-        path: the file.
-        frames: ``(n, height, width, 3)`` uint8.
+        path: the file, ending in ``.mp4``.
+        frames: ``(n, height, width, 3)`` uint8; an odd last row or column is left out.
         fps: frames per second.
 
     Raises:
-        VideoError: if the encoder fails.
+        VideoError: if the encoder fails or the file cannot be written.
     """
+    if path.suffix != ".mp4":
+        raise VideoError(f"cannot write the film {path}: its name must end in .mp4")
     height, width = (size - size % 2 for size in frames.shape[1:3])
+    pixels = np.ascontiguousarray(frames[:, :height, :width]).tobytes()
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps)]
+    coding = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "23", "-movflags", "+faststart"]
     try:
         with replacing(path) as aside:
-            named = aside.with_suffix(aside.suffix + path.suffix)
-            writer = imageio_ffmpeg.write_frames(
-                str(named),
-                (width, height),
-                fps=fps,
-                codec="libx264",
-                pix_fmt_out="yuv420p",
-                quality=None,
-                macro_block_size=2,
-                output_params=["-crf", "23", "-preset", "medium", "-movflags", "+faststart"],
-                ffmpeg_log_level="error",
-            )
-            writer.send(None)
-            for frame in frames:
-                writer.send(np.ascontiguousarray(frame[:height, :width]))
-            writer.close()
-            named.replace(aside)
+            command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *source, "-i", "-"]
+            command += [*coding, "-f", "mp4", str(aside)]
+            encoder = subprocess.run(command, input=pixels, capture_output=True, check=False)
+            if encoder.returncode:
+                raise RuntimeError(_reason(encoder.stderr.decode(errors="replace")))
     except (OSError, RuntimeError) as error:
         raise VideoError(f"cannot write the film {path}: {error}") from error
+
+
+def _reason(spoken: str) -> str:
+    """The first line of what the encoder said."""
+    lines = spoken.strip().splitlines()
+    return lines[0] if lines else "the encoder failed without a word"
 
 
 def _tile(picture: np.ndarray, title: str, step: int, distance: float, reached: bool) -> np.ndarray:

@@ -48,7 +48,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train debug --agent.gamma", "--agent.gamma"),
         ("train debug --agent.gamma 1.0", "agent.gamma 1.0 [0, 1)"),
         ("train debug --agent.gamma nan", "agent.gamma nan [0, 1)"),
-        ("train debug --seed -1", "seed -1 at least 0"),
+        ("train debug --seed -1", "seed -1 [0, 4294967295]"),
         (f"train debug --seed {2**64}", f"seed {2**64}"),
         ("train debug --train.batch-size 1", "train.batch_size 1 at least 2"),
         ("train debug --agent.hidden 16 0", "agent.hidden 0 at least 1"),

@@ -225,7 +225,7 @@ def test_a_disk_that_refuses_checkpoints_costs_the_checkpoint_and_not_the_run(
     assert (debug_run().folder / CHECKPOINT).stat().st_size > 60_000
     with disk_full_after(60_000):
         assert run(tiny(), folder) == 0
-    assert "no checkpoint was written" in capsys.readouterr().out
+    assert "no checkpoint was written" in capsys.readouterr().err
     assert not (folder / CHECKPOINT).exists()
     assert [row["step"] for row in rows(folder / METRICS)] == [200, 400, 600]
 
