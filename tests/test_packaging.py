@@ -46,7 +46,9 @@ def test_wheel_trains_fetch_reach_with_its_own_configs_and_assets(
         installed, tmp_path, "-m", "her_robotics", "train", "fetch_reach", "--out", "run", *options
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run" / "policy.json").read_text())["env"]["task"] == "fetch_reach"
+    assert (
+        json.loads((tmp_path / "run" / "policy.json").read_text())["env"]["task"] == "fetch_reach"
+    )
     assert (tmp_path / "run" / "policy.mp4").stat().st_size > 1000
 
 
