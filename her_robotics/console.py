@@ -85,8 +85,9 @@ def listening_for_stop() -> Generator[StopRequest]:
     def ask(number: int, frame: FrameType | None) -> None:
         request.signal = number
         tqdm.write("stopping after this cycle; once more to stop at once", file=sys.stderr)
-        for each in handled:
-            signal.signal(each, before[each])
+        # Not what stood before: a job started in the background has SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     for number in handled:
         signal.signal(number, ask)

@@ -11,6 +11,7 @@ import torch
 from .agents import AGENTS, Agent
 from .config import Config
 from .errors import UserError
+from .evaluate import Evaluation, evaluate
 from .exploration import Exploration
 from .meters import Averages
 from .relabel import STRATEGIES
@@ -77,6 +78,12 @@ class Learner:
     progress: Progress = field(default_factory=Progress)
     averages: Averages = field(default_factory=Averages)
     best_policy: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def evaluate(self, stream: int) -> Evaluation:
+        """Test the greedy policy on the run's own test episodes of a stream."""
+        shape, reward, threshold, _ = self.task
+        act, seed = self.agent.act, self.config.seed
+        return evaluate(self.test_env, shape.horizon, act, reward, threshold, seed, stream)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to equal an uninterrupted one, between two cycles."""

@@ -9,7 +9,7 @@ from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, save_polic
 from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
 from .errors import UserError
-from .evaluate import Evaluation, evaluate
+from .evaluate import Evaluation
 from .learner import MakeEnv, build
 from .plots import plot_runs
 from .replay import Replay
@@ -114,15 +114,7 @@ class Session:
         """Test the best policy on fresh episodes, save it, plot and film."""
         learner, progress = self.learner, self.learner.progress
         learner.agent.policy.load_state_dict(learner.best_policy)
-        result = evaluate(
-            learner.test_env,
-            learner.task.shape.horizon,
-            learner.agent.act,
-            learner.task.reward,
-            learner.task.threshold,
-            self.config.seed,
-            FINAL,
-        )
+        result = learner.evaluate(FINAL)
         save_policy(
             self.folder,
             learner.best_policy,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .evaluate import Evaluation, evaluate, judge
+from .evaluate import Evaluation, judge
 from .learner import Learner
 from .meters import Stopwatch
 from .rollout import episode_seeds, play
@@ -118,15 +118,7 @@ def _test(learner: Learner, watch: Stopwatch) -> Report:
     """Test the greedy policy and close the stretch that led to it."""
     progress = learner.progress
     with watch("test"):
-        result = evaluate(
-            learner.test_env,
-            learner.task.shape.horizon,
-            learner.agent.act,
-            learner.task.reward,
-            learner.task.threshold,
-            learner.config.seed,
-            TEST,
-        )
+        result = learner.evaluate(TEST)
     if result.success_rate >= progress.best_success:
         progress.best_success, progress.best_step = result.success_rate, progress.steps
         policy = learner.agent.policy.state_dict()
