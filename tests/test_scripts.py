@@ -1,0 +1,58 @@
+"""What the scripts say on a machine that lacks something; that they work is what runs this."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ["train_fetch.sh", "test.sh"]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The scripts and what they install from, with no virtual environment beside them."""
+    folder = tmp_path / "clone"
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def stand_in(folder: Path, name: str, text: str) -> dict[str, str]:
+    """An environment in which command ``name`` prints ``text`` and fails."""
+    folder.mkdir()
+    program = folder / name
+    program.write_text(f"#!/bin/sh\necho '{text}'\nexit 1\n")
+    program.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def run(script: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([script], env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_missing_system_packages_are_named_before_anything_is_made(
+    script: str, clone: Path, tmp_path: Path
+) -> None:
+    environment = stand_in(tmp_path / "bin", "ldconfig", "libEGL.so.1 => /lib/libEGL.so.1")
+    environment.pop("HER_SKIP_SYSTEM_CHECK", None)
+    done = run(clone / "scripts" / script, environment)
+    assert done.returncode == 2
+    assert "apt-get install libegl-mesa0 libgl1 libglib2.0-0\n" in done.stderr
+    assert not (clone / ".venv").exists()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_python_too_old_is_refused_before_anything_is_made(
+    script: str, clone: Path, tmp_path: Path
+) -> None:
+    environment = stand_in(tmp_path / "bin", "python3", "3.9")
+    environment.pop("PYTHON", None)
+    done = run(clone / "scripts" / script, environment)
+    assert done.returncode == 2
+    assert "Python 3.11 or newer is needed" in done.stderr
+    assert not (clone / ".venv").exists()
