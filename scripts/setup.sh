@@ -11,8 +11,9 @@ fi
 
 # What headless rendering and OpenCV load from the system, and the Debian packages that hold it.
 missing=()
+libraries="$(PATH="$PATH:/usr/sbin:/sbin" ldconfig -p 2>/dev/null || true)"
 while read -r library package; do
-    ldconfig -p | grep -q "$library" || missing+=("$package")
+    [[ "$libraries" == *"$library"* ]] || missing+=("$package")
 done <<'LIBRARIES'
 libEGL.so.1 libegl1
 libEGL_mesa.so.0 libegl-mesa0
