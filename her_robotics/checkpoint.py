@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from .agents import Policy
 from .config import AgentConfig, EnvConfig
-from .errors import UserError
+from .errors import UserError, first_line
 from .files import replacing, write_text
 from .replay import EpisodeShape
 from .strict import from_mapping, to_mapping
@@ -83,7 +83,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             state = torch.load(io.BytesIO(body), weights_only=True)
     except Exception as error:  # the unpickler refuses hostile content in many ways
-        raise CheckpointError(f"{path} is not a checkpoint: {_first_line(error)}") from error
+        raise CheckpointError(f"{path} is not a checkpoint: {first_line(error)}") from error
     if not isinstance(state, dict) or "progress" not in state:
         raise CheckpointError(f"{path} is not a checkpoint of this project")
     return state
@@ -131,7 +131,7 @@ def load_policy(folder: Path) -> SavedPolicy:
         with torch.device("meta"):
             policy = Policy(shape, from_mapping(AgentConfig, card["agent"]))
     except Exception as error:  # a card may be wrong in as many ways as JSON allows
-        reason = _first_line(error)
+        reason = first_line(error)
         raise CheckpointError(f"{folder / CARD} does not describe a policy: {reason}") from error
     path = folder / WEIGHTS
     try:
@@ -142,7 +142,7 @@ def load_policy(folder: Path) -> SavedPolicy:
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} holds no {WEIGHTS}") from error
     except (SafetensorError, RuntimeError, OSError) as error:
-        reason = _first_line(error)
+        reason = first_line(error)
         raise CheckpointError(f"{path} is not the policy of {CARD}: {reason}") from error
     return SavedPolicy(policy, shape, env, card)
 
@@ -159,11 +159,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} holds no {CARD}: is it a run folder?") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON: {_first_line(error)}") from error
+        raise CheckpointError(f"{path} is not valid JSON: {first_line(error)}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a policy card of format {FORMAT}")
     return card
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -17,11 +17,11 @@ import envs
 from envs.camera import RenderingError
 
 from . import __version__
-from .checkpoint import CARD, load_policy
+from .checkpoint import CARD, SavedPolicy, load_policy
 from .config import Config, EnvConfig, load_task_config, shipped_tasks
 from .errors import UserError
 from .evaluate import evaluate
-from .learner import MakeEnv, read_task
+from .learner import MakeEnv, Task, read_task
 from .plots import plot_runs
 from .rollout import NonFiniteError, episode_seeds
 from .run_folder import VIDEO, default_folder, read_config
@@ -108,12 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             choices = ", ".join(commands)
             raise UserError(f"unknown command {given[0]!r}: choose one of {choices}")
         return commands[given[0]](given[1:])
-    except (UserError, RenderingError, NonFiniteError) as error:
+    except (UserError, RenderingError, NonFiniteError, OSError) as error:
         print(f"her-robotics: error: {error}", file=sys.stderr)
-        return 2 if not isinstance(error, NonFiniteError) else 1
-    except OSError as error:
-        print(f"her-robotics: error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, (UserError, RenderingError)) else 1
     except KeyboardInterrupt:
         print("stopped at once; the last checkpoint stands", file=sys.stderr)
         return 130
@@ -180,10 +177,7 @@ def _eval(arguments: list[str]) -> int:
     given = _parse(EvalArguments, arguments, "her-robotics eval")
     _at_least("--episodes", given.episodes, 1)
     _at_least("--seed", given.seed, 0)
-    saved = load_policy(Path(given.run))
-    env = env_maker(saved.env)(given.episodes)
-    task = read_task(env)
-    _check_fit(given.run, saved.shape, task.shape)
+    saved, env, task = _open(given.run, given.episodes)
     result = evaluate(
         env, task.shape.horizon, saved.policy.act, task.reward, task.threshold, given.seed, FINAL
     )
@@ -208,11 +202,8 @@ def _record(arguments: list[str]) -> int:
     _at_least("--episodes", given.episodes, 1)
     _at_least("--size", given.size, 16)
     _at_least("--seed", given.seed, 0)
-    saved = load_policy(Path(given.run))
     size = {"width": given.size, "height": given.size}
-    env = env_maker(saved.env)(given.episodes, render_mode="rgb_array", **size)
-    task = read_task(env)
-    _check_fit(given.run, saved.shape, task.shape)
+    saved, env, task = _open(given.run, given.episodes, render_mode="rgb_array", **size)
     path = Path(given.out) if given.out else Path(given.run) / VIDEO
     seeds = episode_seeds(given.seed, FINAL, 0, given.episodes)
     frames = film(env, task.shape.horizon, task.threshold, saved.policy.act, seeds, saved.env.task)
@@ -231,9 +222,22 @@ def _plot(arguments: list[str]) -> int:
     return 0
 
 
-def _check_fit(run: str, trained: object, offered: object) -> None:
-    if trained != offered:
-        raise UserError(f"the policy in {run} ({CARD}) is for {trained}, but its task is {offered}")
+def _open(
+    run: str, num_envs: int, **options: Any
+) -> tuple[SavedPolicy, gym.vector.VectorEnv, Task]:
+    """A run's policy and an env of the task it was trained on.
+
+    Raises:
+        UserError: if there is no sound policy, or the task is no longer what it was.
+    """
+    saved = load_policy(Path(run))
+    env = env_maker(saved.env)(num_envs, **options)
+    task = read_task(env)
+    if saved.shape != task.shape:
+        raise UserError(
+            f"the policy in {run} ({CARD}) is for {saved.shape}, but its task is {task.shape}"
+        )
+    return saved, env, task
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -26,7 +26,6 @@ class Bar:
             total=total, initial=progress.steps, unit="step", disable=None, dynamic_ncols=True
         )
         self._total = total
-        self._success = float("nan")
 
     def advance(self) -> None:
         """Show how far the run is."""

@@ -10,7 +10,7 @@ import torch
 
 from .agents import AGENTS, Agent
 from .config import Config
-from .errors import UserError
+from .errors import UserError, first_line
 from .evaluate import Evaluation, evaluate
 from .exploration import Exploration
 from .meters import Averages
@@ -107,7 +107,7 @@ class Learner:
         try:
             self._load(state)
         except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise UserError(f"the saved state does not fit this configuration: {reason}") from error
 
     def _load(self, state: dict[str, Any]) -> None:

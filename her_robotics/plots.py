@@ -48,31 +48,24 @@ def read_curve(folder: Path) -> Curve:
         UserError: if it is not a run folder or holds no test yet.
     """
     label = read_config(folder).env.task
-    if not read_lines(folder / METRICS):
+    times = _columns(folder / TIMINGS, ("step", "seconds"))
+    names = ("step", "test/success_rate", "test/success_low", "test/success_high")
+    steps, success, low, high = _columns(folder / METRICS, names)
+    if not len(steps):
         raise UserError(f"{folder / METRICS} holds no test yet: there is nothing to plot")
-    seconds = dict(
-        zip(
-            *(_column(folder / TIMINGS, name).tolist() for name in ("step", "seconds")),
-            strict=True,
-        )
-    )
-    steps = _column(folder / METRICS, "step")
-    return Curve(
-        label=label,
-        steps=steps,
-        seconds=np.array([seconds.get(step, np.nan) for step in steps]),
-        success=_column(folder / METRICS, "test/success_rate"),
-        low=_column(folder / METRICS, "test/success_low"),
-        high=_column(folder / METRICS, "test/success_high"),
-    )
+    known = dict(zip(*times, strict=True))
+    seconds = np.array([known.get(step, np.nan) for step in steps])
+    return Curve(label, steps, seconds, success, low, high)
 
 
-def _column(path: Path, name: str) -> np.ndarray:
-    """One figure of every line of a file."""
+def _columns(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
+    """Some figures of every line of a file, each ``(lines,)``."""
+    rows = read_lines(path)
     try:
-        return np.array([row[name] for row in read_lines(path)], dtype=float)
+        return [np.array([row[name] for row in rows], dtype=float) for name in names]
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} does not hold a number {name} in every line") from error
+        wanted = ", ".join(names)
+        raise UserError(f"{path} does not hold the numbers {wanted} in every line") from error
 
 
 def plot_runs(folders: list[Path], output: Path) -> None:

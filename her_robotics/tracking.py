@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+from .errors import first_line
 from .run_folder import CURVE, METRICS, TIMINGS, VIDEO
 
 WandbMode = Literal["online", "offline", "disabled"]
@@ -158,8 +159,7 @@ class Guarded:
         try:
             call()
         except Exception as error:  # whatever a third party's tracker throws, training goes on
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            text = f"warning: {self._name} failed and is off from here ({reason[0]})"
+            text = f"warning: {self._name} failed and is off from here ({first_line(error)})"
             print(f"{text}; metrics go on in {METRICS}", file=sys.stderr)
             self._tracker = None
 
