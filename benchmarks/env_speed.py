@@ -1,57 +1,52 @@
-"""How fast the vector env steps, against the bare physics it cannot outrun.
+"""How fast the vector env steps, against its peers and the bare physics it cannot outrun.
 
 Ours is everything a step gives: observations, goals, rewards. The limit is ``mj_step`` alone, on
-the same model, from the same start states and under the same actions, by Python threads that share
-the simulations out as they become free. Both play the same episodes, in alternating rounds; that
-they end in the same states is measured too.
+the stock model, from the same start states and under the same actions, by Python threads that share
+the simulations out as they become free; that the two end in the same states is measured too. The
+peers are the official env in Gymnasium's vector envs, and envpool if it is installed, which nothing
+here depends on (``pip install envpool``).
+
+All take their turns in every round, there and back, on the same cores. Those with few simulations play
+several episodes in a turn, so that no turn has fewer steps than ``--num-envs`` episodes. Only steps
+count, for nobody resets within an episode: resets are timed apart.
 
 Run from the repository's root on a quiet machine: ``python -m benchmarks.env_speed``.
 """
 
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import os
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from importlib import metadata
 
-import gymnasium as gym
-import mujoco
 import numpy as np
 import tyro
 from tqdm import tqdm
 
-import envs
-from benchmarks.report import at_least, machine, publish, spread
-from envs.scene import (
-    FINGERS,
-    GRIP_BODY,
-    GRIP_SITE,
-    GRIPPER_QUATERNION,
-    MOCAP_BODY,
-    OBJECT,
-    load_scene,
-)
-from envs.simulation import MAX_DISPLACEMENT
-from envs.tasks import SUBSTEPS
-
-TASK = "fetch_push"
-POSITIONS, OBJECT_XY = slice(0, 6), slice(3, 5)
-"""Where an observation holds the positions of gripper and object, and the object's on the table."""
-TARGETS = {"steps_per_second": 4_000, "ratio": 0.95}
+from benchmarks import env_peers as peers
+from benchmarks.env_peers import BARE, ENVPOOL, LIGHT, STOCK, Contender, Player
+from benchmarks.env_table import Measured, find, markdown, summary
+from benchmarks.report import at_least, machine, publish
+from envs import HORIZON
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Env steps per second of FetchPush with random actions, and of its bare physics."""
+    """Env steps per second of FetchPush with random actions: ours, its bare physics, and our peers."""
 
     num_envs: int = 64
-    """Simulations stepped at once."""
+    """Simulations of the limit and of envpool, and of ours where it is compared with them."""
+    sizes: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
+    """Simulations of ours; --num-envs is always among them."""
+    light: bool = True
+    """Measure ours with the lighter model too."""
     threads: int = 2
-    """Physics threads, of ours and of the limit."""
+    """Cores that all share; physics threads of ours, of the limit and of envpool."""
+    workers_per_core: tuple[int, ...] = (1, 2, 4)
+    """Worker processes of AsyncVectorEnv on each of these cores; the best of them is what counts."""
     rounds: int = 12
-    """Rounds of each, in turn; the first one warms up and is dropped."""
-    steps: int = 50
-    """Env steps of every simulation in a round; an episode has 50."""
+    """Rounds; the first one warms up and is dropped."""
+    steps: int = HORIZON
+    """Env steps of every episode, 50 at most."""
     seed: int = 0
     """Seed of the episodes and actions."""
     out: str | None = None
@@ -60,145 +55,105 @@ class Arguments:
     """Print one JSON object."""
 
 
-class Round(NamedTuple):
-    """One round of either kind.
+def line_up(arguments: Arguments) -> list[Contender]:
+    """Everyone to be measured; those that are compared take their turns next to each other."""
+    count, threads = arguments.num_envs, arguments.threads
+    names = (LIGHT, STOCK) if arguments.light else (STOCK,)
+    sizes = sorted({*arguments.sizes, count})
+    return [
+        *(peers.ours(name, size, threads) for size in sizes if size != count for name in names),
+        *(peers.ours(name, count, threads) for name in names),
+        peers.bare(count, threads),
+        *(peers.official_async(threads * m) for m in sorted(set(arguments.workers_per_core))),
+        peers.official_sync(threads),
+        *([peers.envpool(count, threads, arguments.seed)] if peers.has_envpool() else []),
+    ]
 
-    Attributes:
-        seconds: time that counted.
-        positions: ``(n, 6)`` where gripper and object ended, metres.
+
+def measure(contenders: list[Contender], arguments: Arguments) -> Measured:
+    """Let everyone play all rounds; the first is not in what is returned."""
+    stock, limit = (find(contenders, name, arguments.num_envs) for name in (STOCK, BARE))
+    shape = (arguments.rounds, len(contenders))
+    speeds, resets, difference = np.zeros(shape), np.zeros(shape), 0.0
+    with ExitStack() as stack:
+        players: list[Player] = []
+        for contender in contenders:
+            players.append(contender.start())
+            stack.callback(players[-1].close)
+        for index in tqdm(range(arguments.rounds), unit="round", disable=None):
+            ends: dict[int, np.ndarray] = {}
+            turns = list(range(len(players)))
+            # There and back, so that a drift of the machine's speed favours none.
+            for turn in reversed(turns) if index % 2 else turns:
+                speeds[index, turn], resets[index, turn], ends[turn] = play(
+                    players[turn], contenders[turn].envs, index, arguments
+                )
+            difference = max(difference, float(np.abs(ends[stock] - ends[limit]).max()))
+    return Measured(speeds[1:], resets[1:], difference)
+
+
+def play(
+    player: Player, num_envs: int, index: int, arguments: Arguments
+) -> tuple[float, float, np.ndarray]:
+    """One turn: env steps per second, seconds of a reset, and where the last episodes ended."""
+    # Who has as many envs in the same round plays the same episodes.
+    generator = np.random.default_rng((arguments.seed, index))
+    episodes = max(1, -(-arguments.num_envs // num_envs))
+    played = []
+    for episode in range(index * episodes, (index + 1) * episodes):
+        actions = generator.uniform(-1.0, 1.0, (arguments.steps, num_envs, 4)).astype(np.float32)
+        played.append(player.play(arguments.seed + episode * num_envs, actions))
+    seconds = sum(one.seconds for one in played)
+    reset_seconds = sum(one.reset_seconds for one in played) / episodes
+    steps = episodes * num_envs * arguments.steps
+    return steps / seconds, reset_seconds, played[-1].positions
+
+
+def share_cores(count: int) -> list[int] | None:
+    """Keep this process, and all it starts, to ``count`` cores.
+
+    Returns:
+        Their numbers, or None where the system knows no such thing.
+
+    Raises:
+        SystemExit: if there are not as many.
     """
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    cores = sorted(os.sched_getaffinity(0))
+    if count > len(cores):
+        raise SystemExit(f"--threads {count}: this process may use {len(cores)} cores only")
+    os.sched_setaffinity(0, cores[:count])
+    return cores[:count]
 
-    seconds: float
-    positions: np.ndarray
 
+def check(arguments: Arguments) -> None:
+    """Refuse what cannot be measured.
 
-class BarePhysics:
-    """The simulations of FetchPush and nothing around them.
-
-    Args:
-        num_envs: how many simulations.
-        threads: Python threads that step them; ``mj_step`` releases the GIL.
+    Raises:
+        SystemExit: with a message that names the argument.
     """
-
-    def __init__(self, num_envs: int, threads: int):
-        self._scene = load_scene(envs.find_task(TASK))
-        self._model = model = self._scene.model
-        self._datas = [mujoco.MjData(model) for _ in range(num_envs)]
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads)
-        self._mocap = int(model.body(MOCAP_BODY).mocapid[0])
-        self._link = model.body(GRIP_BODY).id
-        self._fingers = [model.joint(name).qposadr[0] for name in FINGERS]
-        self._object = int(model.joint(f"{OBJECT}:joint").qposadr[0])
-
-    def play(self, object_xy: np.ndarray, actions: np.ndarray) -> Round:
-        """Step through ``actions`` ``(steps, n, 4)`` with objects starting at ``(n, 2)``."""
-        for data, start in zip(self._datas, object_xy, strict=True):
-            self._reset(data, start)
-        seconds = 0.0
-        for displacements in actions[:, :, :3] * MAX_DISPLACEMENT:
-            for data, displacement in zip(self._datas, displacements, strict=True):
-                self._pull(data, displacement)
-            begin = time.perf_counter()
-            self._step()
-            seconds += time.perf_counter() - begin
-        for data in self._datas:
-            mujoco.mj_kinematics(self._model, data)
-        ends = [[data.site(GRIP_SITE).xpos, data.site(OBJECT).xpos] for data in self._datas]
-        return Round(seconds, np.array(ends).reshape(-1, 6))
-
-    def close(self) -> None:
-        """Stop the threads."""
-        self._pool.shutdown()
-
-    def _step(self) -> None:
-        # Threads draw from one iterator: a fixed share each would leave the faster one idle.
-        waiting = iter(self._datas)
-        jobs = [self._pool.submit(self._work, waiting) for _ in range(self._threads)]
-        for job in jobs:
-            job.result()
-
-    def _work(self, waiting: Iterator[mujoco.MjData]) -> None:
-        for data in waiting:
-            mujoco.mj_step(self._model, data, nstep=SUBSTEPS)
-
-    def _reset(self, data: mujoco.MjData, object_xy: np.ndarray) -> None:
-        mujoco.mj_resetData(self._model, data)
-        data.time = self._scene.time
-        data.qpos[:], data.qvel[:] = self._scene.qpos, self._scene.qvel
-        data.qpos[self._object : self._object + 2] = object_xy
-
-    def _pull(self, data: mujoco.MjData, displacement: np.ndarray) -> None:
-        """Move the body the gripper is welded to as the env does, so that contacts are the same."""
-        if data.time > self._scene.time:
-            data.qpos[self._fingers] = 0.0
-        mujoco.mj_kinematics(self._model, data)
-        data.mocap_pos[self._mocap] = data.xpos[self._link] + displacement
-        data.mocap_quat[self._mocap] = data.xquat[self._link] + GRIPPER_QUATERNION
-
-
-def play_ours(env: gym.vector.VectorEnv, actions: np.ndarray) -> Round:
-    """Step a freshly reset env through ``actions`` ``(steps, n, 4)``."""
-    obs: dict[str, np.ndarray] = {}
-    begin = time.perf_counter()
-    for action in actions:
-        obs, *_ = env.step(action)
-    return Round(time.perf_counter() - begin, obs["observation"][:, POSITIONS])
-
-
-def measure(arguments: Arguments) -> dict[str, Any]:
-    """Play all rounds, and sum them up in steps per second."""
-    task, count = envs.find_task(TASK), arguments.num_envs
-    env = gym.make_vec(task.id, num_envs=count, num_threads=arguments.threads)
-    bare = BarePhysics(count, arguments.threads)
-    generator = np.random.default_rng(arguments.seed)
-    speeds, resets, difference = [], [], 0.0
-    for index in tqdm(range(arguments.rounds), unit="round", disable=None):
-        begin = time.perf_counter()
-        obs, _ = env.reset(seed=arguments.seed + index * count)
-        resets.append(time.perf_counter() - begin)
-        object_xy = obs["observation"][:, OBJECT_XY]
-        actions = generator.uniform(-1.0, 1.0, (arguments.steps, count, 4)).astype(np.float32)
-        # The order alternates, so that a drift of the machine's speed favours neither.
-        if index % 2:
-            limit, ours = bare.play(object_xy, actions), play_ours(env, actions)
-        else:
-            ours, limit = play_ours(env, actions), bare.play(object_xy, actions)
-        steps = count * arguments.steps
-        speeds.append((steps / ours.seconds, steps / limit.seconds))
-        difference = max(difference, float(np.abs(ours.positions - limit.positions).max()))
-    env.close()
-    bare.close()
-    return summary(np.array(speeds[1:]), np.array(resets[1:]), difference)
-
-
-def summary(speeds: np.ndarray, resets: np.ndarray, difference: float) -> dict[str, Any]:
-    """What the rounds ``(rounds, 2)`` of ours and bare say, with the rounds themselves."""
-    ours, bare = speeds.T
-    return {
-        "ours_steps_per_second": spread(ours),
-        "bare_steps_per_second": spread(bare),
-        "ours_over_bare": spread(ours / bare),
-        "reset_milliseconds": spread(1e3 * resets),
-        "largest_difference_metres": difference,
-        "targets": TARGETS,
-        "rounds": {"ours": ours.round(1).tolist(), "bare": bare.round(1).tolist()},
-    }
+    at_least(2, rounds=arguments.rounds)
+    at_least(1, num_envs=arguments.num_envs, threads=arguments.threads, steps=arguments.steps)
+    at_least(1, sizes=min(arguments.sizes, default=1))
+    at_least(1, workers_per_core=min(arguments.workers_per_core, default=0))
+    if arguments.steps > HORIZON:
+        raise SystemExit(f"--steps must be at most {HORIZON}, not {arguments.steps}")
 
 
 def main() -> None:
     """Run the benchmark."""
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.env_speed")
-    at_least(2, rounds=arguments.rounds)
-    at_least(1, num_envs=arguments.num_envs, threads=arguments.threads, steps=arguments.steps)
+    check(arguments)
     where = machine()
-    results = measure(arguments)
-    publish("env_speed", arguments, where, results)
+    cores = share_cores(arguments.threads)
+    contenders = line_up(arguments)
+    results = summary(contenders, measure(contenders, arguments), arguments.num_envs)
+    others = (ENVPOOL,) if peers.has_envpool() else ()
+    results |= {"cores": cores, ENVPOOL: metadata.version(ENVPOOL) if others else "not installed"}
+    publish("env_speed", arguments, where, results, packages=others)
     if not arguments.json:
-        ours, bare = results["ours_steps_per_second"], results["bare_steps_per_second"]
-        print(f"ours  {ours['median']:,.0f} env steps/s (target {TARGETS['steps_per_second']:,})")
-        print(f"bare  {bare['median']:,.0f} env steps/s")
-        print(f"ratio {results['ours_over_bare']['median']:.3f} (target {TARGETS['ratio']})")
+        print(markdown(results))
 
 
 if __name__ == "__main__":

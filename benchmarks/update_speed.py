@@ -27,9 +27,9 @@ from her_robotics.agents import DDPG
 from her_robotics.config import AgentConfig
 from her_robotics.learner import Task, read_task
 from her_robotics.relabel import STRATEGIES
-from her_robotics.replay import EpisodeShape, Replay
+from her_robotics.replay import Replay
 from her_robotics.rollout import play
-from her_robotics.types import Episodes, RewardFunction
+from her_robotics.types import Episodes, EpisodeShape, RewardFunction
 
 TASK, STRATEGY, K = "fetch_push", "future", 4
 PLAYED = 64

@@ -1,5 +1,6 @@
 """Offscreen pictures of a simulation, drawn from a copy so that physics never notices."""
 
+import atexit
 import copy
 import os
 import sys
@@ -8,13 +9,13 @@ import weakref
 import mujoco
 import numpy as np
 
-from .scene import MOCAP_BODY, TARGET_SITE
+from .scene import MOCAP_BODY, known_objects, target_names
 
 WATCH_CAMERA = "her:watch"
 PACKAGES = "libegl1 libgl1 libgl1-mesa-dri libegl-mesa0"
 
 
-def _choose_context() -> None:
+def choose_context() -> None:
     """Draw by EGL on a Linux machine without a screen, also if MuJoCo was imported before us.
 
     MuJoCo makes this choice when it is imported, from ``MUJOCO_GL``; without a screen its default,
@@ -54,11 +55,18 @@ class Camera:
         self._model.vis.global_.offheight = max(height, self._model.vis.global_.offheight)
         mocap = self._model.body(MOCAP_BODY).id
         self._model.geom_rgba[self._model.geom_bodyid == mocap, 3] = 0.0
-        self._target = self._model.site(TARGET_SITE).id
+        self._targets = [self._model.site(name).id for name in target_names(self._model)]
+        self._model.site_sameframe[self._targets] = (
+            0  # else MuJoCo takes the body's place for theirs
+        )
+        self._objects = [self._model.geom(name).id for name in known_objects(self._model)]
         self._name = name
+        # Upstream's block hides a red ball, which would show in a smaller one.
+        for name in known_objects(self._model):
+            self._model.site(name).rgba[3] = 0.0
         self._data = mujoco.MjData(self._model)
         try:
-            _choose_context()
+            choose_context()
             self._renderer = mujoco.Renderer(self._model, height, width)
         except Exception as error:
             raise RenderingError(
@@ -67,14 +75,27 @@ class Camera:
             ) from error
         # An env left unclosed must not free its context after the interpreter has taken EGL down.
         self._free = weakref.finalize(self, self._renderer.close)
+        atexit.register(self._free)  # finalizers may run after EGL's own end, this runs before
 
-    def render(self, qpos: np.ndarray, target: np.ndarray | None) -> np.ndarray:
-        """The scene at joint positions ``qpos`` with the goal marker at ``target`` ``(3,)`` or hidden."""
+    def render(
+        self, qpos: np.ndarray, targets: np.ndarray, object_sizes: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Draw the scene.
+
+        Args:
+            qpos: joint positions.
+            targets: where to put goal markers, ``(markers, 3)`` metres; those left over are hidden.
+            object_sizes: ``(k, 3)`` sizes of the objects' geoms, where they are not the model's own.
+        """
         self._data.qpos[:] = qpos
-        body = self._model.site_bodyid[self._target]
-        if target is not None:
-            self._model.site_pos[self._target] = target - self._model.body_pos[body]
-        self._model.site_rgba[self._target, 3] = 0.0 if target is None else 1.0
+        if object_sizes is not None:
+            self._model.geom_size[self._objects] = object_sizes
+        for index, site in enumerate(self._targets):
+            shown = index < len(targets)
+            if shown:
+                body = self._model.site_bodyid[site]
+                self._model.site_pos[site] = targets[index] - self._model.body_pos[body]
+            self._model.site_rgba[site, 3] = float(shown)
         mujoco.mj_forward(self._model, self._data)
         self._renderer.update_scene(self._data, self._name)
         return self._renderer.render()
@@ -82,3 +103,4 @@ class Camera:
     def close(self) -> None:
         """Free the OpenGL context."""
         self._free()
+        atexit.unregister(self._free)

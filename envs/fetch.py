@@ -1,6 +1,7 @@
 """The Fetch tasks as one vector env that steps every simulation natively."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -10,19 +11,29 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from .camera import Camera
-from .goals import GOAL_SPACES, GoalSpace, draw_object_start
-from .simulation import Readings, Simulations
+from .goals import GOAL_SPACES, GoalSpace, draw_object_starts
+from .randomize import read_randomization
+from .readings import concatenate
+from .scene import load_scene
+from .simulation import Simulations
 from .tasks import (
     HORIZON,
     THRESHOLDS,
     GoalName,
+    ModelName,
     RewardType,
     find_task,
-    goal_distance,
     goal_reward,
 )
-
-ObsDict = dict[str, np.ndarray]
+from .vector import (
+    ObsDict,
+    Seeds,
+    check_actions,
+    check_choice,
+    check_least,
+    read_reset_mask,
+    spread_seeds,
+)
 
 
 class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
@@ -32,21 +43,27 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
     for some simulations only with ``options={"reset_mask": mask}``. Simulation ``i`` draws its
     episodes from a generator of its own, seeded ``seed + i``, so they do not depend on ``num_envs``.
 
-    Observations are dicts of float64 arrays: ``observation`` ``(n, 25)`` (``(n, 10)`` for reach),
+    Observations are dicts of float64 arrays: ``observation`` ``(n, 10 + 15 k)`` with k objects,
     ``achieved_goal`` and ``desired_goal`` ``(n, g)``. Actions are ``(n, 4)`` in [-1, 1]: gripper
     displacement over 5 cm, and finger command.
 
     Args:
         task: a name in ``envs.TASKS``.
         num_envs: how many simulations.
-        reward_type: ``"sparse"`` (0 within the threshold, else -1) or ``"dense"`` (minus the distance).
+        reward_type: ``"sparse"`` (0 within the threshold, else -1) or ``"dense"`` (minus the distance); of
+            several objects the mean, while success is asked of all.
         goal: goal space, ``"object"``, ``"gripper"`` or ``"joints"``; None takes the task's own.
         distance_threshold: what counts as reached, in the goal's unit; None takes the goal space's own.
         max_episode_steps: horizon.
+        randomize: half-widths of the ranges of ``mass``, ``friction`` and ``size`` factors, drawn anew in
+            every simulation at each reset (see ``envs.randomize``); None leaves all as upstream has it.
+        model: ``"stock"`` for upstream's model, ``"light"`` for one that steps faster along the same
+            trajectories (see ``envs.light``).
         num_threads: physics threads; 0 takes every core.
         render_mode: None or ``"rgb_array"``.
         width: frame width in pixels.
         height: frame height in pixels.
+        show_goal: whether frames show the goal. Learning from images must not see it.
 
     Raises:
         ValueError: if a name is unknown or a number out of range; the message says what is allowed.
@@ -66,24 +83,30 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         goal: GoalName | None = None,
         distance_threshold: float | None = None,
         max_episode_steps: int = HORIZON,
+        randomize: Mapping[str, float] | None = None,
+        model: ModelName = "light",
         num_threads: int = 0,
         render_mode: str | None = None,
         width: int = 480,
         height: int = 480,
+        show_goal: bool = True,
     ):
         self.task = find_task(task)
         goal = goal or self.task.goal
-        _check_choice("goal", goal, self.task.goal_names)
-        _check_choice("reward_type", reward_type, ("sparse", "dense"))
-        _check_choice("render_mode", render_mode, (None, "rgb_array"))
+        check_choice("goal", goal, self.task.goal_names)
+        check_choice("reward_type", reward_type, ("sparse", "dense"))
+        check_choice("model", model, ("stock", "light"))
+        check_choice("render_mode", render_mode, (None, "rgb_array"))
         if distance_threshold is None:
             distance_threshold = THRESHOLDS[goal]
-        _check_least("num_envs", num_envs, 1)
-        _check_least("max_episode_steps", max_episode_steps, 1)
-        _check_least("num_threads", num_threads, 0)
-        _check_least("distance_threshold", distance_threshold, 0)
-        _check_least("width", width, 1)
-        _check_least("height", height, 1)
+        check_least(
+            num_envs=(num_envs, 1),
+            max_episode_steps=(max_episode_steps, 1),
+            num_threads=(num_threads, 0),
+            distance_threshold=(distance_threshold, 0),
+            width=(width, 1),
+            height=(height, 1),
+        )
         self.num_envs = num_envs
         self.reward_type: RewardType = reward_type
         self.goal_name: GoalName = goal
@@ -91,20 +114,24 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         self.max_episode_steps = max_episode_steps
         self.gripper = slice(0, 3) if goal == "object" else None
         """Where the gripper's position stands in the observation, if it has an object to move."""
+        self.reward_range = (-1.0, 0.0) if reward_type == "sparse" else (-np.inf, 0.0)
+        """Least and greatest reward of a step."""
         self.render_mode = render_mode
         self._camera: Camera | None = None
-        self._frame_size = (width, height)
-        self._simulations = Simulations(self.task, num_envs, num_threads)
+        self._frame_size, self._show_goal = (width, height), show_goal
+        randomization = read_randomization(randomize or {}, self.task.has_object)
+        self._simulations = Simulations(self.task, num_envs, num_threads, randomization, model)
         self._goal_space: GoalSpace = GOAL_SPACES[goal](self._simulations)
         self._goals = np.zeros((num_envs, self._goal_space.dim))
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._generators: list[np.random.Generator] = []
+        self._kind = (self.task.id, goal, num_envs, model)
         self._set_spaces()
 
     def reset(
         self,
         *,
-        seed: int | Sequence[int | None] | None = None,
+        seed: Seeds = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[ObsDict, dict[str, Any]]:
         """Start new episodes, in every simulation or in those of ``options["reset_mask"]``.
@@ -113,16 +140,15 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
             seed: seeds simulation ``i`` with ``seed + i``, or with ``seed[i]`` where that is not None.
             options: ``{"reset_mask": (n,) bool array}`` or None.
         """
-        ids = np.flatnonzero(self._reset_mask(options or {}))
+        mask = read_reset_mask(options, self.num_envs, started=bool(self._generators))
+        ids = np.flatnonzero(mask)
         self._seed(seed, ids)
         generators = [self._generators[i] for i in ids]
-        starts = None
-        if self.task.has_object:
-            scene = self._simulations.scene
-            starts = np.stack([draw_object_start(self.task, scene, g) for g in generators])
-        self._simulations.reset(ids, starts)
-        self._goals[ids] = self._goal_space.sample(generators)
-        self._steps[ids] = 0
+        scene = self._simulations.scene
+        starts = [draw_object_starts(self.task, scene, generator) for generator in generators]
+        goals = self._goal_space.sample(generators)
+        self._simulations.reset(ids, np.stack(starts), generators)
+        self._goals[ids], self._steps[ids] = goals, 0
         return self._observation(), {}
 
     def step(
@@ -134,12 +160,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         """
         if not self._generators:
             raise gym.error.ResetNeeded("call reset before the first step")
-        actions = np.asarray(actions)
-        if actions.shape != self.action_space.shape:
-            raise ValueError(f"actions have shape {actions.shape}, not {self.action_space.shape}")
-        if not np.isfinite(actions).all():
-            env = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
-            raise ValueError(f"the action for env {env} at step {self._steps[env]} is not finite")
+        actions = check_actions(actions, (self.num_envs, 4), self._steps)
         diverged = self._simulations.step(np.clip(actions, -1.0, 1.0))
         self._steps += 1
         observation = self._observation()
@@ -147,7 +168,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         observation["observation"][diverged] = np.nan
         achieved, desired = observation["achieved_goal"], observation["desired_goal"]
         info = {
-            "is_success": goal_distance(achieved, desired) < self.distance_threshold,
+            "is_success": self.reached(achieved, desired),
             "_is_success": np.ones(self.num_envs, dtype=bool),
         }
         reward = self.compute_reward(achieved, desired, info)
@@ -158,18 +179,70 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any
     ) -> np.ndarray:
         """Reward of any goals, ``(..., g), (..., g) -> (...)``; ``info`` is not used."""
-        return goal_reward(achieved_goal, desired_goal, self.distance_threshold, self.reward_type)
+        distances = self._goal_space.distances(achieved_goal, desired_goal)
+        return goal_reward(distances, self.distance_threshold, self.reward_type)
+
+    def reached(self, achieved_goal: np.ndarray, desired_goal: np.ndarray) -> np.ndarray:
+        """Whether goals count as reached, ``(..., g), (..., g) -> (...)`` bool."""
+        distances = self._goal_space.distances(achieved_goal, desired_goal)
+        return np.all(distances < self.distance_threshold, axis=-1)
+
+    @property
+    def goals(self) -> np.ndarray:
+        """The desired goals, ``(n, g)``; set them to give goals by hand until the next reset."""
+        return self._goals.copy()
+
+    @goals.setter
+    def goals(self, goals: np.ndarray) -> None:
+        goals = np.asarray(goals, dtype=np.float64)
+        if goals.shape != self._goals.shape or not np.isfinite(goals).all():
+            raise ValueError(
+                f"goals must be finite and of shape {self._goals.shape}, not {goals!r}"
+            )
+        self._goals[:] = goals
+
+    def get_state(self) -> dict[str, Any]:
+        """The complete state, copied: physics, goals, step counters and generators."""
+        return {
+            "kind": self._kind,
+            "simulations": self._simulations.get_state(),
+            "goals": self._goals.copy(),
+            "steps": self._steps.copy(),
+            "generators": [copy.deepcopy(g.bit_generator.state) for g in self._generators],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what ``get_state`` gave; stepping on is bit-identical.
+
+        Raises:
+            ValueError: if it is of an env of another task, goal space, number of simulations or model.
+        """
+        missing = sorted(self.get_state().keys() - state.keys())
+        if missing or state["kind"] != self._kind:
+            got = f"lacks {missing}" if missing else f"is of {state['kind']}"
+            raise ValueError(f"the saved state {got}; expected is one of {self._kind}")
+        self._simulations.set_state(state["simulations"])
+        self._goals[:], self._steps[:] = state["goals"], state["steps"]
+        self._generators = [np.random.default_rng() for _ in state["generators"]]
+        for generator, saved in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = copy.deepcopy(saved)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """A ``(height, width, 3)`` uint8 frame of each simulation, goal shown; physics is untouched."""
+        """A ``(height, width, 3)`` uint8 frame of each simulation; physics is untouched."""
         if self.render_mode is None:
             return None
         if self._camera is None:
-            self._camera = Camera(self._simulations.model, *self._frame_size)
-        targets = self._goals if self._goal_space.dim == 3 else [None] * self.num_envs
+            # The lighter model lacks some of the robot's cameras; joint positions mean the same in both.
+            self._camera = Camera(load_scene(self.task).model, *self._frame_size)
+        simulations = self._simulations
+        none = np.zeros((0, 3))
         return tuple(
-            self._camera.render(qpos, target)
-            for qpos, target in zip(self._simulations.qpos, targets, strict=True)
+            self._camera.render(
+                simulations.qpos[index],
+                self._goal_space.markers(self._goals[index]) if self._show_goal else none,
+                simulations.object_sizes[index],
+            )
+            for index in range(self.num_envs)
         )
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -178,31 +251,9 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
             self._camera.close()
             self._camera = None
 
-    def _reset_mask(self, options: dict[str, Any]) -> np.ndarray:
-        """Which simulations to reset, ``(n,)`` bool."""
-        unknown = [name for name in options if name != "reset_mask"]
-        if unknown:
-            raise ValueError(f"unknown reset options {unknown}: choose reset_mask")
-        mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs, dtype=bool)))
-        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
-            raise ValueError(
-                f"reset_mask must be a boolean array of shape ({self.num_envs},) with a True in "
-                f"it, not {mask!r}"
-            )
-        if not self._generators and not mask.all():
-            raise gym.error.ResetNeeded("the first reset must be of all simulations")
-        return mask
-
-    def _seed(self, seed: int | Sequence[int | None] | None, ids: np.ndarray) -> None:
+    def _seed(self, seed: Seeds, ids: np.ndarray) -> None:
         """Seed the generators of simulations ``ids``, or leave them as they are."""
-        if seed is None:
-            seeds: Sequence[int | None] = [None] * self.num_envs
-        elif isinstance(seed, (int, np.integer)):
-            seeds = [int(seed) + index for index in range(self.num_envs)]
-        else:
-            seeds = [None if value is None else int(value) for value in seed]
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"{len(seeds)} seeds were given for {self.num_envs} envs")
+        seeds = spread_seeds(seed, self.num_envs)
         if not self._generators:
             self._generators = [seeding.np_random(value)[0] for value in seeds]
             return
@@ -213,7 +264,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
     def _observation(self) -> ObsDict:
         readings = self._simulations.readings
         return {
-            "observation": _concatenate(readings),
+            "observation": concatenate(readings),
             "achieved_goal": self._goal_space.achieved(readings).copy(),
             "desired_goal": self._goals.copy(),
         }
@@ -222,7 +273,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         def box(size: int) -> gym.spaces.Box:
             return gym.spaces.Box(-np.inf, np.inf, (size,), np.float64)
 
-        size = _concatenate(self._simulations.readings).shape[1]
+        size = concatenate(self._simulations.readings).shape[1]
         goal = self._goal_space.dim
         self.single_observation_space = gym.spaces.Dict(
             {"observation": box(size), "achieved_goal": box(goal), "desired_goal": box(goal)}
@@ -230,34 +281,3 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-
-
-def _concatenate(readings: Readings) -> np.ndarray:
-    """The observation vector in upstream's order, ``(n, 25)``, or ``(n, 10)`` without an object."""
-    has_object = readings.object_pos.shape[1] > 0
-    r = readings
-    return np.concatenate(
-        [
-            r.grip_pos,
-            r.object_pos,
-            r.object_pos - r.grip_pos if has_object else r.object_pos,
-            r.fingers,
-            r.object_rot,
-            r.object_velp - r.grip_velp if has_object else r.object_velp,
-            r.object_velr,
-            r.grip_velp,
-            r.finger_vel,
-        ],
-        axis=1,
-    )
-
-
-def _check_least(name: str, value: float, least: int) -> None:
-    if not value >= least:  # NaN is refused too
-        raise ValueError(f"{name} must be at least {least}, not {value}")
-
-
-def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    if value not in choices:
-        allowed = ", ".join(str(choice) for choice in choices)
-        raise ValueError(f"unknown {name} {value!r}: choose one of {allowed}")

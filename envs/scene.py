@@ -8,13 +8,16 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from .tasks import SUBSTEPS, Task
+from .light import lighten
+from .tasks import SUBSTEPS, ModelName, Task
 
 GRIP_SITE = "robot0:grip"
 GRIP_BODY = "robot0:gripper_link"
 MOCAP_BODY = "robot0:mocap"
-TARGET_SITE = "target0"
+TABLE_BODY = "table0"
 OBJECT = "object0"
+CAMERAS, PREFIX = "cameras.xml", "her:"
+"""The overlay that every scene gets, and what names from overlays begin with."""
 FINGERS = ("robot0:r_gripper_finger_joint", "robot0:l_gripper_finger_joint")
 ARM_JOINTS = tuple(
     f"robot0:{name}_joint"
@@ -30,6 +33,8 @@ ARM_JOINTS = tuple(
 )
 GRIPPER_QUATERNION = (1.0, 0.0, 1.0, 0.0)
 """The one orientation the gripper is driven to (w, x, y, z, not normalised, as upstream)."""
+OBJECT_SPACING = 0.12
+"""Metres along y between one object and the next in the home state."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Scene:
         qpos: ``(nq,)`` home joint positions.
         qvel: ``(nv,)`` home joint velocities.
         grip: ``(3,)`` gripper position at home, in metres; goals and objects are drawn around it.
-        object_height: height of the resting object's centre in metres, or ``nan`` without one.
+        object_height: height of a resting object's centre in metres, or ``nan`` without one.
     """
 
     model: mujoco.MjModel
@@ -70,42 +75,75 @@ def fetch_assets() -> Path:
     return Path(spec.origin).parent / "envs" / "assets" / "fetch"
 
 
-def overlay_file() -> Path:
-    """Our MJCF overlay, in the clone's ``assets/`` or in the installed package."""
+def overlay_file(name: str) -> Path:
+    """One of our MJCF overlays, in the clone's ``assets/`` or in the installed package.
+
+    Raises:
+        FileNotFoundError: if neither holds it.
+    """
     here = Path(__file__).resolve().parent
-    candidates = (here.parent / "assets" / "overlay.xml", here / "assets" / "overlay.xml")
+    candidates = (here.parent / "assets" / name, here / "assets" / name)
     for path in candidates:
         if path.is_file():
             return path
-    raise FileNotFoundError(
-        f"overlay.xml is in none of {[str(path.parent) for path in candidates]}"
-    )
+    raise FileNotFoundError(f"{name} is in none of {[str(path.parent) for path in candidates]}")
 
 
 def build_spec(task: Task) -> mujoco.MjSpec:
-    """The task's scene as an editable spec: upstream's MJCF with our cameras attached.
+    """The task's scene as an editable spec: upstream's MJCF, the task's overlays and our cameras.
 
-    The overlay adds only what physics cannot feel, so trajectories stay upstream's.
+    Without overlays of its own a task gets nothing that physics can feel, so trajectories stay
+    upstream's.
     """
     spec = mujoco.MjSpec.from_file(str(fetch_assets() / task.scene))
-    overlay = mujoco.MjSpec.from_file(str(overlay_file()))
-    spec.attach(overlay, prefix="her:", frame=spec.worldbody.add_frame())
+    for name in (CAMERAS, *task.overlays):
+        overlay = mujoco.MjSpec.from_file(str(overlay_file(name)))
+        spec.attach(overlay, prefix=PREFIX, frame=spec.worldbody.add_frame())
     return spec
 
 
+def object_names(task: Task) -> list[str]:
+    """Names that the task's objects carry as bodies, geoms and sites; their joints add ``:joint``."""
+    return ["object0", *(f"{PREFIX}object{index}" for index in range(1, task.objects))][
+        : task.objects
+    ]
+
+
+def target_names(model: mujoco.MjModel) -> list[str]:
+    """Names of the sites that mark goals, in the order of the objects."""
+    names = [model.site(index).name for index in range(model.nsite)]
+    return [name for name in names if name.removeprefix(PREFIX).startswith("target")]
+
+
+def known_objects(model: mujoco.MjModel) -> list[str]:
+    """Names of the objects in a compiled model, as ``object_names`` has them."""
+    names = [model.body(index).name for index in range(model.nbody)]
+    return [name for name in names if name.removeprefix(PREFIX).startswith("object")]
+
+
+def load_scene(task: Task, model_name: ModelName = "stock") -> Scene:
+    """The task's scene, compiled once and shared; ``model_name`` chooses between its two models."""
+    return _load_scene(task, model_name)
+
+
 @cache
-def load_scene(task: Task) -> Scene:
+def _load_scene(task: Task, model_name: ModelName) -> Scene:
     """Compile the task's model and drive the arm to its start pose, as upstream does.
 
     The mocap body the gripper is welded to is placed at the start pose and the simulation runs for
-    0.4 s; the state it ends in is the home state.
+    0.4 s; the state it ends in is the home state. It is the same for both models.
     """
-    model = build_spec(task).compile()
+    spec = build_spec(task)
+    if model_name == "light":
+        lighten(spec)
+    model = spec.compile()
     data = mujoco.MjData(model)
     for index, value in enumerate(task.base_qpos):
         data.joint(f"robot0:slide{index}").qpos[0] = value
-    if task.has_object:
-        data.joint(f"{OBJECT}:joint").qpos[:] = task.object_qpos
+    for index, name in enumerate(object_names(task)):
+        start = data.joint(f"{name}:joint").qpos
+        start[:] = task.object_qpos
+        start[1] += index * OBJECT_SPACING
     for index in range(model.neq):
         if model.eq_type[index] == mujoco.mjtEq.mjEQ_WELD:
             model.eq_data[index, :7] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)

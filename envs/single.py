@@ -5,7 +5,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from .fetch import FetchVectorEnv, ObsDict
+from .fetch import FetchVectorEnv
+from .vector import ObsDict
 
 
 class FetchEnv(gym.Env[ObsDict, np.ndarray]):
@@ -46,6 +47,31 @@ class FetchEnv(gym.Env[ObsDict, np.ndarray]):
     ) -> np.ndarray:
         """Reward of any goals, ``(..., g), (..., g) -> (...)``."""
         return self._env.compute_reward(achieved_goal, desired_goal, info)
+
+    def reached(self, achieved_goal: np.ndarray, desired_goal: np.ndarray) -> np.ndarray:
+        """Whether goals count as reached, ``(..., g), (..., g) -> (...)`` bool."""
+        return self._env.reached(achieved_goal, desired_goal)
+
+    @property
+    def goal(self) -> np.ndarray:
+        """The desired goal, ``(g,)``; set it to give a goal by hand until the next reset."""
+        return self._env.goals[0]
+
+    @goal.setter
+    def goal(self, goal: np.ndarray) -> None:
+        self._env.goals = np.asarray(goal)[None]
+
+    def get_state(self) -> dict[str, Any]:
+        """The complete state, copied: physics, goal, step counter and generator."""
+        return self._env.get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what ``get_state`` gave; stepping on is bit-identical.
+
+        Raises:
+            ValueError: if it is of an env of another task or goal space.
+        """
+        self._env.set_state(state)
 
     def render(self) -> np.ndarray | None:
         """A ``(height, width, 3)`` uint8 frame, or None without a render mode."""

@@ -1,10 +1,11 @@
 """The table of tasks: what each Fetch task starts from, asks for and counts as success.
 
-Every number is that of gymnasium-robotics' ``Fetch*-v4`` (Plappert et al. 2018, "Multi-Goal
-Reinforcement Learning: Challenging Robotics Environments and Request for Research").
+The first four are gymnasium-robotics' ``Fetch*-v4``, number for number (Plappert et al. 2018,
+"Multi-Goal Reinforcement Learning: Challenging Robotics Environments and Request for Research"). The
+others are ours.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
@@ -12,6 +13,8 @@ import numpy as np
 
 GoalName = Literal["gripper", "object", "joints"]
 RewardType = Literal["sparse", "dense"]
+ModelName = Literal["stock", "light"]
+"""Upstream's model, or the same without work whose results are never used (see ``light.py``)."""
 
 HORIZON = 50
 """Steps in an episode. Episodes never end early."""
@@ -26,30 +29,39 @@ class Task:
     Attributes:
         id: Gymnasium id.
         scene: MJCF file in gymnasium-robotics' ``envs/assets/fetch``.
+        overlays: MJCF files in ``assets/`` whose bodies are added to it.
         goal: goal space used unless another is asked for.
-        has_object: whether a movable object lies on the table.
+        objects: how many movable objects lie on the table: ``object0``, ``object1``, ...
         block_gripper: whether the fingers are held shut.
         gripper_extra_height: metres added to the gripper's start height.
-        object_range: half-width in metres of the square of object starts around the gripper.
-        target_range: half-width in metres of the square (cube, for the gripper) of goals.
-        target_offset: metres added to the goal.
+        object_range: half-widths in metres, along x and y, of the rectangle of object starts.
+        object_offset: its centre from the gripper at home, metres along x and y.
+        target_range: half-widths in metres of the rectangle of object goals.
+        target_offset: its centre from the gripper at home, metres; z is added to the resting height.
         target_in_the_air: whether half of the goals are lifted by up to 0.45 m.
         base_qpos: start of the three slides that carry the robot, in metres.
-        object_qpos: start pose of the object before its position is drawn, metres and quaternion.
+        object_qpos: pose of the first object before its position is drawn, metres and quaternion.
     """
 
     id: str
     scene: str
+    overlays: tuple[str, ...] = ()
     goal: GoalName = "object"
-    has_object: bool = True
+    objects: int = 1
     block_gripper: bool = True
     gripper_extra_height: float = 0.0
-    object_range: float = 0.15
-    target_range: float = 0.15
+    object_range: tuple[float, float] = (0.15, 0.15)
+    object_offset: tuple[float, float] = (0.0, 0.0)
+    target_range: tuple[float, float] = (0.15, 0.15)
     target_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     target_in_the_air: bool = False
     base_qpos: tuple[float, float, float] = (0.405, 0.48, 0.0)
-    object_qpos: tuple[float, ...] = field(default=(1.25, 0.53, 0.4, 1.0, 0.0, 0.0, 0.0))
+    object_qpos: tuple[float, ...] = (1.25, 0.53, 0.4, 1.0, 0.0, 0.0, 0.0)
+
+    @property
+    def has_object(self) -> bool:
+        """Whether there is anything on the table to move."""
+        return self.objects > 0
 
     @property
     def goal_names(self) -> tuple[GoalName, ...]:
@@ -64,7 +76,7 @@ TASKS = MappingProxyType(
             "HerRobotics/FetchReach-v1",
             "reach.xml",
             goal="gripper",
-            has_object=False,
+            objects=0,
             gripper_extra_height=0.2,
             base_qpos=(0.4049, 0.48, 0.0),
         ),
@@ -73,8 +85,8 @@ TASKS = MappingProxyType(
             "HerRobotics/FetchSlide-v1",
             "slide.xml",
             gripper_extra_height=-0.02,
-            object_range=0.1,
-            target_range=0.3,
+            object_range=(0.1, 0.1),
+            target_range=(0.3, 0.3),
             target_offset=(0.4, 0.0, 0.0),
             base_qpos=(0.05, 0.48, 0.0),
             object_qpos=(1.7, 1.1, 0.41, 1.0, 0.0, 0.0, 0.0),
@@ -85,6 +97,22 @@ TASKS = MappingProxyType(
             block_gripper=False,
             gripper_extra_height=0.2,
             target_in_the_air=True,
+        ),
+        "fetch_push_two": Task(
+            "HerRobotics/FetchPushTwo-v1",
+            "push.xml",
+            overlays=("second_block.xml",),
+            objects=2,
+        ),
+        "fetch_push_around": Task(
+            "HerRobotics/FetchPushAround-v1",
+            "push.xml",
+            overlays=("wall.xml",),
+            gripper_extra_height=0.2,
+            object_range=(0.06, 0.15),
+            object_offset=(-0.09, 0.0),
+            target_range=(0.04, 0.15),
+            target_offset=(0.13, 0.0, 0.0),
         ),
     }
 )
@@ -104,20 +132,27 @@ def find_task(name: str) -> Task:
     return TASKS[name]
 
 
-def goal_distance(achieved_goal: np.ndarray, desired_goal: np.ndarray) -> np.ndarray:
-    """Euclidean distance between goals, ``(..., g), (..., g) -> (...)``."""
+def whole_distance(achieved_goal: np.ndarray, desired_goal: np.ndarray) -> np.ndarray:
+    """Euclidean distance between goals of one part, ``(..., g), (..., g) -> (..., 1)``."""
+    return _norm(achieved_goal - desired_goal)[..., None]
+
+
+def point_distances(achieved_goal: np.ndarray, desired_goal: np.ndarray) -> np.ndarray:
+    """Distance of each point from its goal, ``(..., 3 k), (..., 3 k) -> (..., k)`` metres."""
     difference = achieved_goal - desired_goal
-    return np.sqrt(np.einsum("...i,...i->...", difference, difference))
+    return _norm(difference.reshape(*difference.shape[:-1], -1, 3))
 
 
-def goal_reward(
-    achieved_goal: np.ndarray, desired_goal: np.ndarray, threshold: float, reward_type: RewardType
-) -> np.ndarray:
-    """Reward of having achieved one goal when another was desired, ``(..., g) -> (...)``.
+def goal_reward(distances: np.ndarray, threshold: float, reward_type: RewardType) -> np.ndarray:
+    """Reward of having the k parts of a goal at ``distances`` from it, ``(..., k) -> (...)``.
 
-    Sparse is 0 within ``threshold`` and -1 beyond; dense is minus the distance.
+    Sparse is minus the share of parts beyond ``threshold``: 0 or -1 where there is one. Dense is minus
+    the mean distance.
     """
-    distance = goal_distance(achieved_goal, desired_goal)
     if reward_type == "dense":
-        return -distance
-    return -(distance > threshold).astype(np.float32)
+        return -distances.mean(axis=-1)
+    return -(distances > threshold).mean(axis=-1, dtype=np.float32)
+
+
+def _norm(vectors: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))

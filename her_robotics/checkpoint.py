@@ -16,8 +16,8 @@ from .agents import Policy
 from .config import AgentConfig, EnvConfig
 from .errors import UserError, first_line
 from .files import replacing, write_text
-from .replay import EpisodeShape
 from .strict import from_mapping, to_mapping
+from .types import EpisodeShape
 
 CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "policy.safetensors", "policy.json"
 _DIGEST_SIZE = hashlib.sha256().digest_size

@@ -7,10 +7,24 @@ from typing import Annotated, Literal
 from .strict import ConfigError, Range, from_mapping, merge, read_yaml
 
 Fraction = Annotated[float, Range(0.0, 1.0)]
+Share = Annotated[float, Range(0.0, 1.0, open_high=True)]
 Positive = Annotated[float, Range(0.0, open_low=True)]
 NonNegative = Annotated[float, Range(0.0)]
 Count = Annotated[int, Range(0)]
+GOAL_ENV = "goal_env"
 PositiveCount = Annotated[int, Range(1)]
+
+
+@dataclass(frozen=True)
+class RandomizeConfig:
+    """Domain randomisation: how far the objects of an episode may differ from the task's."""
+
+    mass: Share = 0.0
+    """Masses are multiplied by a factor drawn from [1 - mass, 1 + mass]."""
+    friction: Share = 0.0
+    """The same for the friction of objects and table."""
+    size: Share = 0.0
+    """The same for sizes."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +32,7 @@ class EnvConfig:
     """The task and how many copies of it run at once."""
 
     task: str = "fetch_reach"
-    """Name of the task (the positional argument of `train`)."""
+    """Name of the task (the positional argument of `train`), or id of any Gymnasium goal env (`--env`)."""
     goal: Literal["object", "gripper", "joints"] | None = None
     """What a goal is: the object's centroid, the gripper's position, or the arm's joint angles and
     velocities. None takes the task's own."""
@@ -26,8 +40,19 @@ class EnvConfig:
     """Sparse: 0 within the threshold of the goal, else -1. Dense: minus the distance."""
     num_envs: PositiveCount = 8
     """Simulations stepped at once; each cycle of training plays one episode in each."""
+    model: Literal["light", "stock"] = "light"
+    """The physics model of our tasks: upstream's, or a lighter one with the same trajectories."""
     num_threads: Count = 0
-    """Physics threads; 0 takes every core."""
+    """Physics threads of our tasks; 0 takes every core."""
+    workers: Count = 0
+    """Processes that step an env given by `--env`; 0 steps it in the process that trains."""
+    max_episode_steps: PositiveCount | None = None
+    """Steps in an episode. None takes the task's own."""
+    distance_threshold: Positive | None = None
+    """What counts as reached, in the goal's unit. None takes the goal's own."""
+    ignore_termination: bool = False
+    """Whether to step on where an env given by `--env` ends its episode, as at success; else an error."""
+    randomize: RandomizeConfig = field(default_factory=RandomizeConfig)
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,7 @@ class AgentConfig:
     """Whether the networks also see the goal relative to the achieved goal."""
     hidden: tuple[PositiveCount, ...] = (256, 256, 256)
     """Widths of the hidden layers of actor and critic."""
-    gamma: Annotated[float, Range(0.0, 1.0, open_high=True)] = 0.98
+    gamma: Share = 0.98
     """Discount."""
     actor_lr: Positive = 1e-3
     """Adam's step size for the actor."""
@@ -65,7 +90,7 @@ class AgentConfig:
     action_l2: NonNegative = 1.0
     """Weight of the mean squared action in the actor's loss."""
     clip_target: bool = True
-    """Whether targets are clipped to [-1 / (1 - gamma), 0], the range of a sparse return."""
+    """Whether targets are clipped to what a return can be: [-1 / (1 - gamma), 0] for our sparse reward."""
     num_critics: PositiveCount = 1
     """Critics; targets take the minimum over them."""
     critic_norm: Literal["none", "layer"] = "none"
@@ -133,6 +158,8 @@ class EvalConfig:
     """Env steps between tests."""
     episodes: PositiveCount = 100
     """Episodes of each test."""
+    num_envs: PositiveCount = 100
+    """Simulations that play them at once."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +193,10 @@ class Config:
     video: VideoConfig = field(default_factory=VideoConfig)
 
 
+PRESETS = ("debug", GOAL_ENV)
+"""YAML files beside those of the tasks: a run of seconds, and settings to try on any env."""
+
+
 def config_folder() -> Path:
     """The folder of shipped YAML files, in the clone or in the installed package.
 
@@ -185,16 +216,16 @@ def config_folder() -> Path:
 def shipped_tasks() -> tuple[str, ...]:
     """Names of the tasks that have a YAML file."""
     names = sorted(path.stem for path in config_folder().glob("*.yaml"))
-    return tuple(name for name in names if name not in ("base", "debug"))
+    return tuple(name for name in names if name not in ("base", *PRESETS))
 
 
 def load_task_config(task: str) -> Config:
-    """``base.yaml`` overlaid with ``<task>.yaml``.
+    """``base.yaml`` overlaid with ``<task>.yaml``, or with one of ``PRESETS``.
 
     Raises:
         ConfigError: if the task is unknown, or a file is not a valid configuration.
     """
-    if task not in (*shipped_tasks(), "debug"):
+    if task not in (*shipped_tasks(), *PRESETS):
         raise ConfigError(
             f"unknown task {task!r}: choose one of {', '.join(shipped_tasks())}, debug"
         )

@@ -35,7 +35,8 @@ class Bar:
         """Print one line for a test."""
         result, timings = report.evaluation, report.timings
         low, high = result.interval
-        left = self._progress.seconds / self._progress.steps * (self._total - self._progress.steps)
+        to_go = max(0, self._total - self._progress.steps)
+        left = self._progress.seconds / self._progress.steps * to_go
         line = (
             f"step {self._progress.steps:>8,d}  success {result.success_rate:.2f} "
             f"[{low:.2f}, {high:.2f}]  distance {result.final_distance:.3f}  "

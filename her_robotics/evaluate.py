@@ -7,19 +7,19 @@ import numpy as np
 
 from .rollout import ActionFunction, episode_seeds, play
 from .statistics import wilson_interval
-from .types import Episodes, RewardFunction
+from .types import Episodes, Task
 
 
 class Evaluation(NamedTuple):
     """Results over test episodes.
 
     Attributes:
-        success_rate: share of episodes whose last step is within the threshold. The headline.
+        success_rate: share of episodes whose last step reaches the goal. The headline.
         success_any: share of episodes any of whose steps is.
         interval: 95% Wilson interval of ``success_rate``.
         episodes: how many were played.
         final_distance: mean distance from the goal at the last step, in the goal's unit.
-        hitting_time: mean first step within the threshold, over the episodes that have one; NaN if none.
+        hitting_time: mean first step at the goal, over the episodes that have one; NaN if none.
         mean_return: mean undiscounted return.
         moved_rate: share of episodes in which the achieved goal moved more than ``MOVED``.
     """
@@ -48,35 +48,38 @@ MOVED = 0.01
 
 def evaluate(
     env: gym.vector.VectorEnv,
-    horizon: int,
+    task: Task,
     act: ActionFunction,
-    reward: RewardFunction,
-    threshold: float,
+    episodes: int,
     seed: int,
     stream: int,
 ) -> Evaluation:
-    """Play one episode in every env of ``env`` and judge it.
+    """Play test episodes, as many at once as ``env`` has simulations, and judge them.
 
     Args:
-        env: a vector env; its ``num_envs`` is the number of test episodes.
-        horizon: steps per episode.
+        env: a vector env of the task.
+        task: what is known of it.
         act: the policy.
-        reward: of achieved and desired goals.
-        threshold: distance within which a goal is reached.
+        episodes: how many. Which they are does not depend on ``env.num_envs``.
         seed: of the run.
         stream: which of the run's streams of episodes to take (see ``rollout.episode_seeds``).
     """
-    seeds = episode_seeds(seed, stream, 0, env.num_envs)
-    return judge(play(env, horizon, seeds, act), reward, threshold)
+    rounds = []
+    for first in range(0, episodes, env.num_envs):
+        seeds = episode_seeds(seed, stream, first, env.num_envs)
+        rounds.append(play(env, task.shape.horizon, seeds, act))
+    played = (np.concatenate(parts)[:episodes] for parts in zip(*rounds, strict=True))
+    return judge(Episodes(*played), task)
 
 
-def judge(episodes: Episodes, reward: RewardFunction, threshold: float) -> Evaluation:
+def judge(episodes: Episodes, task: Task) -> Evaluation:
     """Judge whole episodes; what is achieved before the first step does not count."""
     achieved = episodes.achieved_goal[:, 1:]  # (n, T, g)
     desired = np.broadcast_to(episodes.desired_goal[:, None], achieved.shape)
     distance = np.linalg.norm(achieved.astype(np.float64) - desired, axis=-1)  # (n, T)
-    reached = distance < threshold
+    reached = task.reached(achieved, desired)
     hit = reached.any(axis=1)
+    rewards = np.asarray(task.reward(achieved, desired), dtype=np.float64)
     count = len(reached)
     successes = int(reached[:, -1].sum())
     return Evaluation(
@@ -86,7 +89,7 @@ def judge(episodes: Episodes, reward: RewardFunction, threshold: float) -> Evalu
         episodes=count,
         final_distance=float(distance[:, -1].mean()),
         hitting_time=float((reached[hit].argmax(axis=1) + 1).mean()) if hit.any() else float("nan"),
-        mean_return=float(reward(achieved, desired).sum(axis=1).mean()),
+        mean_return=float(rewards.sum(axis=1).mean()),
         moved_rate=float(moved(episodes).mean()),
     )
 

@@ -1,9 +1,10 @@
 """Everything that takes part in learning, built from a configuration and saved as one state."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import torch
@@ -16,28 +17,11 @@ from .exploration import Exploration
 from .meters import Averages
 from .relabel import STRATEGIES
 from .relay import Relay
-from .replay import EpisodeShape, Replay
-from .types import RewardFunction
+from .replay import Replay
+from .types import EpisodeShape, Task
 
 MakeEnv = Callable[..., gym.vector.VectorEnv]
 """Builds the task's vector env: ``(num_envs, render_mode=None, width=..., height=...)``."""
-
-
-class Task(NamedTuple):
-    """What the learner must know of a task, read from its env.
-
-    Attributes:
-        shape: sizes of an episode.
-        reward: of achieved and desired goals.
-        threshold: distance within which a goal is reached.
-        gripper: where the gripper's position stands in the observation, if goals are positions of
-            something for it to move; else None.
-    """
-
-    shape: EpisodeShape
-    reward: RewardFunction
-    threshold: float
-    gripper: slice | None
 
 
 @dataclass
@@ -81,9 +65,8 @@ class Learner:
 
     def evaluate(self, stream: int) -> Evaluation:
         """Test the greedy policy on the run's own test episodes of a stream."""
-        shape, reward, threshold, _ = self.task
-        act, seed = self.agent.act, self.config.seed
-        return evaluate(self.test_env, shape.horizon, act, reward, threshold, seed, stream)
+        episodes, seed = self.config.eval.episodes, self.config.seed
+        return evaluate(self.test_env, self.task, self.agent.act, episodes, seed, stream)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to equal an uninterrupted one, between two cycles."""
@@ -138,7 +121,7 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
     parts = ("observation", "achieved_goal", "desired_goal")
     if not isinstance(space, gym.spaces.Dict) or any(part not in space.spaces for part in parts):
         raise UserError(f"{base} is not a goal env: its observations must hold {', '.join(parts)}")
-    for name in ("compute_reward", "max_episode_steps", "distance_threshold"):
+    for name in ("compute_reward", "reached", "max_episode_steps"):
         if not hasattr(base, name):
             raise UserError(f"{base} lacks {name}, which learning from relabelled goals needs")
     if not isinstance(actions, gym.spaces.Box):
@@ -157,7 +140,8 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
     return Task(
         shape=shape,
         reward=lambda achieved, desired: base.compute_reward(achieved, desired, {}),
-        threshold=base.distance_threshold,
+        reached=base.reached,
+        reward_range=getattr(base, "reward_range", (-math.inf, math.inf)),
         gripper=getattr(base, "gripper", None),
     )
 
@@ -183,8 +167,8 @@ def build(config: Config, make_env: MakeEnv) -> Learner:
         config=config,
         task=task,
         env=env,
-        test_env=make_env(config.eval.episodes),
-        agent=AGENTS[config.agent.name](task.shape, config.agent),
+        test_env=make_env(min(config.eval.num_envs, config.eval.episodes)),
+        agent=AGENTS[config.agent.name](task.shape, config.agent, task.reward_range),
         replay=Replay(
             task.shape,
             config.replay.capacity,
@@ -208,4 +192,7 @@ def _build_relay(config: Config, task: Task) -> Relay | None:
             f"exploration.relay.share = {relay.share} needs goals that are positions of an object; "
             f"{config.env.task} with goal {goal} has none: set it to 0"
         )
-    return Relay(task.shape, task.gripper, task.reward, relay, config.seed + 2)
+    try:
+        return Relay(task, task.gripper, relay, config.seed + 2)
+    except ValueError as error:
+        raise UserError(f"exploration.relay does not fit {config.env.task}: {error}") from error

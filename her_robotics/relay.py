@@ -8,14 +8,15 @@ observation the gripper's position stands, and that goals are positions in the s
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
 from .agents import DDPG
 from .config import AgentConfig, RelayConfig
 from .relabel import STRATEGIES
-from .replay import EpisodeShape, Replay
-from .types import Episodes, GoalObs, RewardFunction
+from .replay import Replay
+from .types import Episodes, GoalObs, Task
 
 AGENT = AgentConfig(hidden=(64, 64), gamma=0.95, tau=0.05, action_l2=0.1)
 CAPACITY_EPISODES = 500
@@ -26,32 +27,33 @@ class Relay:
     """Behaviour for a share of the episodes: pursue gripper positions around the object.
 
     Args:
-        shape: sizes of the task's episodes.
-        gripper: where the gripper's position stands in the observation; as wide as a goal.
-        reward: of positions, as the task's reward.
+        task: what is known of it; its reward must also judge single positions.
+        gripper: where the gripper's position stands in the observation.
         config: how much of it.
         seed: of its randomness.
+
+    Raises:
+        ValueError: if the goals are not positions as wide as the gripper's.
     """
 
-    def __init__(
-        self,
-        shape: EpisodeShape,
-        gripper: slice,
-        reward: RewardFunction,
-        config: RelayConfig,
-        seed: int,
-    ):
+    def __init__(self, task: Task, gripper: slice, config: RelayConfig, seed: int):
+        shape = task.shape
         self.config, self._gripper = config, gripper
-        self.agent = DDPG(shape, AGENT)
+        self._size = gripper.stop - gripper.start
+        if shape.goal % self._size:
+            raise ValueError(f"goals of {shape.goal} numbers are no positions of {self._size} each")
+        self._objects = shape.goal // self._size
+        shape = replace(shape, goal=self._size)
+        self.agent = DDPG(shape, AGENT, task.reward_range)
         capacity = CAPACITY_EPISODES * shape.horizon
-        self._replay = Replay(shape, capacity, STRATEGIES["future"], 4.0, reward, seed)
+        self._replay = Replay(shape, capacity, STRATEGIES["future"], 4.0, task.reward, seed)
         self._generator = np.random.default_rng(seed)
-        self._goal_size = shape.goal
         self.start(0)
 
     def start(self, num_envs: int) -> None:
         """Choose in which of the new episodes the relay acts."""
         self._acting = self._generator.random(num_envs) < self.config.share
+        self._object = self._generator.integers(0, self._objects, num_envs)
         self._offset = self._draw(num_envs)
 
     def __call__(self, obs: GoalObs, actions: np.ndarray) -> np.ndarray:
@@ -59,7 +61,7 @@ class Relay:
         renewed = self._generator.random(len(actions)) < 1.0 / self.config.hold
         self._offset = np.where(renewed[:, None], self._draw(len(actions)), self._offset)
         gripper = obs.observation[:, self._gripper]
-        aim = obs.achieved_goal + self._offset
+        aim = self._position(obs.achieved_goal, self._object) + self._offset
         reaching = self.agent.act(GoalObs(obs.observation, gripper, aim))
         reaching = reaching + self._generator.normal(0.0, self.config.sigma, actions.shape)
         chosen = np.where(self._acting[:, None], np.clip(reaching, -1.0, 1.0), actions)
@@ -68,9 +70,9 @@ class Relay:
     def learn(self, episodes: Episodes) -> None:
         """Learn to reach from new episodes, one update a step until it has had its share."""
         gripper = episodes.observation[:, :, self._gripper]
-        reaching = episodes._replace(
-            achieved_goal=gripper, desired_goal=episodes.achieved_goal[:, -1]
-        )
+        each = np.arange(len(gripper)) % self._objects
+        ends = self._position(episodes.achieved_goal[:, -1], each)
+        reaching = episodes._replace(achieved_goal=gripper, desired_goal=ends)
         self.agent.observe(reaching)
         self._replay.add(Episodes(*(part[-CAPACITY_EPISODES:] for part in reaching)))
         steps = episodes.action.shape[0] * episodes.action.shape[1]
@@ -94,4 +96,9 @@ class Relay:
     def _draw(self, count: int) -> np.ndarray:
         """Offsets from the object, ``(count, g)``, in a cube around it."""
         radius = self.config.radius
-        return self._generator.uniform(-radius, radius, (count, self._goal_size))
+        return self._generator.uniform(-radius, radius, (count, self._size))
+
+    def _position(self, achieved_goal: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """Where one object of each of n envs is, ``(n, objects * g), (n,) -> (n, g)``."""
+        positions = achieved_goal.reshape(len(achieved_goal), self._objects, self._size)
+        return positions[np.arange(len(positions)), which]

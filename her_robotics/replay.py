@@ -1,29 +1,12 @@
 """Replay of whole episodes in preallocated rings, relabelled when sampled."""
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .relabel import GoalIndex, Strategy, relabel
-from .types import Batch, Episodes, RewardFunction
-
-
-@dataclass(frozen=True)
-class EpisodeShape:
-    """Sizes of an episode: T steps, and the widths of observation, goal and action."""
-
-    horizon: int
-    observation: int
-    goal: int
-    action: int
-
-    @property
-    def floats(self) -> int:
-        """Numbers stored for one episode."""
-        steps = self.horizon + 1
-        return steps * (self.observation + self.goal) + self.goal + self.horizon * self.action
+from .types import Batch, Episodes, EpisodeShape, GoalTest, RewardFunction
 
 
 class Replay:
@@ -100,7 +83,7 @@ class Replay:
         episode, step, goals = self._draw(self.generator, batch_size)
         return self._gather(episode, step, self._goals(goals))
 
-    def satisfied_share(self, threshold: float, draws: int = 2048) -> float:
+    def satisfied_share(self, reached: GoalTest, draws: int = 2048) -> float:
         """Share of hindsight goals that were reached before the transition they are to teach.
 
         They teach to stand still. Draws do not touch the generator of ``sample``; NaN if a
@@ -108,9 +91,9 @@ class Replay:
         """
         episode, step, goals = self._draw(np.random.default_rng(self.added), draws)
         achieved = _rows(self._data.achieved_goal, episode, step)
-        reached = np.linalg.norm(achieved - self._goals(goals), axis=-1) < threshold
+        satisfied = reached(achieved, self._goals(goals))
         hindsight = ~goals.desired
-        return float(reached[hindsight].mean()) if hindsight.any() else float("nan")
+        return float(satisfied[hindsight].mean()) if hindsight.any() else float("nan")
 
     def _draw(
         self, generator: np.random.Generator, count: int

@@ -2,6 +2,7 @@
 
 import contextlib
 import platform
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -24,7 +25,8 @@ PACKAGES = ("her-robotics", "torch", "mujoco", "gymnasium", "gymnasium-robotics"
 
 def default_folder(task: str, seed: int) -> Path:
     """``runs/<task>-<date>-<time>-s<seed>``."""
-    return Path("runs") / f"{task}-{datetime.now():%Y%m%d-%H%M%S}-s{seed}"
+    name = re.sub(r"[^\w.]+", "-", task)
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-s{seed}"
 
 
 def create(folder: Path, config: Config) -> None:

@@ -141,15 +141,13 @@ class Session:
         return result
 
     def _film(self) -> None:
-        shape, video = self.learner.task.shape, self.config.video
+        video = self.config.video
         env = self._make_env(
             video.episodes, render_mode="rgb_array", width=video.size, height=video.size
         )
         seeds = episode_seeds(self.config.seed, FINAL, 0, video.episodes)
         title = self.config.env.task
-        frames = film(
-            env, shape.horizon, self.learner.task.threshold, self.learner.agent.act, seeds, title
-        )
+        frames = film(env, self.learner.task, self.learner.agent.act, seeds, title)
         env.close()
         write_video(self.folder / VIDEO, frames)
 
@@ -182,7 +180,12 @@ class Session:
 
 def _check_rendering(make_env: MakeEnv) -> None:
     """Draw one frame, so that a machine that cannot fails before training rather than after."""
-    env: Any = make_env(1, render_mode="rgb_array", width=64, height=64)
-    env.reset(seed=0)
-    env.render()
-    env.close()
+    try:
+        env: Any = make_env(1, render_mode="rgb_array", width=64, height=64)
+        env.reset(seed=0)
+        frames = env.render()
+        env.close()
+        if frames is None or any(frame is None for frame in frames):
+            raise UserError("the env draws no pictures")
+    except (UserError, ValueError) as error:
+        raise UserError(f"{error}. Without a film: --video.enabled false") from error

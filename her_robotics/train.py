@@ -106,7 +106,7 @@ def _updates_due(learner: Learner) -> int:
 
 
 def _training_metrics(learner: Learner, episodes: Episodes) -> dict[str, float]:
-    played = judge(episodes, learner.task.reward, learner.task.threshold)
+    played = judge(episodes, learner.task)
     return {
         "train/success_rate": played.success_rate,
         "train/moved_rate": played.moved_rate,
@@ -126,7 +126,7 @@ def _test(learner: Learner, watch: Stopwatch) -> Report:
     stretch = progress.steps - progress.tested_at
     progress.tested_at = progress.steps
     counts = {"step": progress.steps, "episodes": progress.episodes, "updates": progress.updates}
-    satisfied = learner.replay.satisfied_share(learner.task.threshold)
+    satisfied = learner.replay.satisfied_share(learner.task.reached)
     metrics = {
         **counts,
         **result.metrics("test/"),

@@ -1,6 +1,7 @@
 """The shapes that travel between modules."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,43 @@ import torch
 
 RewardFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """``(achieved_goal (b, g), desired_goal (b, g)) -> reward (b,)``, vectorised and pure."""
+GoalTest = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""``(achieved_goal (..., g), desired_goal (..., g)) -> reached (...)`` bool."""
+
+
+@dataclass(frozen=True)
+class EpisodeShape:
+    """Sizes of an episode: T steps, and the widths of observation, goal and action."""
+
+    horizon: int
+    observation: int
+    goal: int
+    action: int
+
+    @property
+    def floats(self) -> int:
+        """Numbers stored for one episode."""
+        steps = self.horizon + 1
+        return steps * (self.observation + self.goal) + self.goal + self.horizon * self.action
+
+
+class Task(NamedTuple):
+    """What learning must know of a task.
+
+    Attributes:
+        shape: sizes of an episode.
+        reward: of achieved and desired goals.
+        reached: whether achieved goals count as desired ones.
+        reward_range: least and greatest reward of a step; infinite where unknown.
+        gripper: where the gripper's position stands in the observation, if goals are positions of
+            something for it to move; else None.
+    """
+
+    shape: EpisodeShape
+    reward: RewardFunction
+    reached: GoalTest
+    reward_range: tuple[float, float]
+    gripper: slice | None
 
 
 class GoalObs(NamedTuple):

@@ -12,6 +12,7 @@ import numpy as np
 from .errors import UserError
 from .files import replacing
 from .rollout import ActionFunction, advance, start
+from .types import Task
 
 FPS = 25
 SUCCESS_COLOUR, PENDING_COLOUR = (46, 160, 67), (120, 120, 120)
@@ -25,8 +26,7 @@ class VideoError(UserError):
 
 def film(
     env: gym.vector.VectorEnv,
-    horizon: int,
-    threshold: float,
+    task: Task,
     act: ActionFunction,
     seeds: list[int],
     title: str,
@@ -35,8 +35,7 @@ def film(
 
     Args:
         env: a vector env with ``render_mode="rgb_array"``.
-        horizon: steps to play.
-        threshold: distance within which the goal is reached: the border turns green.
+        task: what is known of it; the border turns green where its goal is reached.
         act: the policy.
         seeds: one for each env.
         title: written above each episode.
@@ -49,17 +48,18 @@ def film(
     """
     obs = start(env, seeds)
     frames = []
-    for step in range(horizon + 1):
+    for step in range(task.shape.horizon + 1):
         pictures: Any = env.render()
         if pictures is None:
             raise VideoError("the env renders nothing: it was made without render_mode='rgb_array'")
         distances = np.linalg.norm(obs.achieved_goal - obs.desired_goal, axis=-1)
+        reached = task.reached(obs.achieved_goal, obs.desired_goal)
         tiles = [
-            _tile(picture, title, step, distance, distance < threshold)
-            for picture, distance in zip(pictures, distances, strict=True)
+            _tile(picture, title, step, *judged)
+            for picture, *judged in zip(pictures, distances, reached, strict=True)
         ]
         frames.append(_grid(tiles))
-        if step < horizon:
+        if step < task.shape.horizon:
             obs = advance(env, act(obs), step)
     return np.stack(frames)
 

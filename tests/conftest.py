@@ -8,7 +8,7 @@ import torch
 
 # First of what imports MuJoCo: it chooses the OpenGL backend, which MuJoCo reads once, at import.
 from envs.fetch import FetchVectorEnv
-from her_robotics.replay import EpisodeShape
+from her_robotics.types import EpisodeShape
 
 MakeEnv = Callable[..., FetchVectorEnv]
 

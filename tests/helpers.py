@@ -7,8 +7,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from her_robotics.replay import EpisodeShape
-from her_robotics.types import Episodes
+from her_robotics.types import Episodes, EpisodeShape, GoalTest
 
 STEP_LENGTH = 0.1
 NO_GOAL = -1.0
@@ -59,6 +58,32 @@ class PointVectorEnv(VectorEnv):
         if self.poison is not None and self.steps == self.poison[2]:
             shown[self.poison[0]][self.poison[1], 0] = np.nan
         return shown
+
+
+class GoalPoints(PointVectorEnv):
+    """The points with all that learning must be told of a task, and nothing that it may be."""
+
+    max_episode_steps = 15
+
+    def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any) -> np.ndarray:
+        return sparse_reward(achieved, desired)
+
+    def reached(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        return within(0.05)(achieved, desired)
+
+
+class RewardedPoints(GoalPoints):
+    """The points with a reward of 1 at the goal and 0 elsewhere."""
+
+    reward_range = (0.0, 1.0)
+
+    def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any) -> np.ndarray:
+        return 1.0 + sparse_reward(achieved, desired)
+
+
+def within(threshold: float) -> GoalTest:
+    """Whether goals are less than ``threshold`` apart."""
+    return lambda achieved, desired: np.linalg.norm(achieved - desired, axis=-1) < threshold
 
 
 def sparse_reward(achieved_goal: np.ndarray, goal: np.ndarray) -> np.ndarray:

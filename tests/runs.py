@@ -22,7 +22,8 @@ from wandb.proto import wandb_internal_pb2
 
 # First of what imports MuJoCo: it chooses the OpenGL backend, which MuJoCo reads once, at import.
 import envs.camera  # noqa: F401
-from her_robotics import cli
+from her_robotics.cli import main
+from her_robotics.cli.making import env_maker
 from her_robotics.config import Config
 from her_robotics.learner import Learner, MakeEnv, build
 from her_robotics.strict import from_mapping, merge
@@ -78,7 +79,7 @@ def command(*arguments: object) -> Outcome:
         contextlib.redirect_stderr(err),
     ):
         try:
-            code = cli.main([str(argument) for argument in arguments])
+            code = main([str(argument) for argument in arguments])
         except SystemExit as exit_:  # how tyro ends --help
             code = int(exit_.code or 0)
     # Outside of pytest these are printed.
@@ -103,7 +104,7 @@ def tiny(base: Mapping[str, Any] = REACH, **changes: Any) -> Config:
 
 def start(config: Config) -> Learner:
     """A learner on the real task."""
-    return build(config, cli.env_maker(config.env))
+    return build(config, env_maker(config.env))
 
 
 def reports_of(learner: Learner, stop: Callable[[], bool] = lambda: False) -> list[Report]:

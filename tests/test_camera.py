@@ -42,7 +42,7 @@ def red_pixels(frame: np.ndarray) -> np.ndarray:
 
 def home_with_target(camera: Camera, offset: tuple[float, float, float]) -> np.ndarray:
     scene = load_scene(TASKS["fetch_push"])
-    return camera.render(scene.qpos, scene.grip + np.array(offset))
+    return camera.render(scene.qpos, (scene.grip + np.array(offset))[None])
 
 
 @pytest.mark.parametrize("task", ["fetch_push", "fetch_pick_and_place"])
@@ -89,7 +89,7 @@ def test_the_red_target_is_where_the_goal_is(camera: Camera) -> None:
 
 def test_no_target_is_drawn_without_a_goal(camera: Camera) -> None:
     assert len(red_pixels(home_with_target(camera, (0.0, 0.1, 0.05)))) > 10
-    hidden = camera.render(load_scene(TASKS["fetch_push"]).qpos, None)
+    hidden = camera.render(load_scene(TASKS["fetch_push"]).qpos, np.zeros((0, 3)))
     assert len(red_pixels(hidden)) == 0
     assert len(red_pixels(home_with_target(camera, (0.0, 0.1, 0.05)))) > 10
 

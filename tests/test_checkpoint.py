@@ -28,8 +28,7 @@ from her_robotics.checkpoint import (
     save_policy,
 )
 from her_robotics.config import AgentConfig, EnvConfig
-from her_robotics.replay import EpisodeShape
-from her_robotics.types import GoalObs
+from her_robotics.types import EpisodeShape, GoalObs
 
 from .helpers import random_episodes
 from .runs import debug_run, disk_full_after, names_in, same

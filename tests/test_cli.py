@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import her_robotics
-from her_robotics import cli
 from her_robotics.checkpoint import CARD, CHECKPOINT, WEIGHTS
+from her_robotics.cli.making import env_maker
 from her_robotics.config import Config, EnvConfig, load_task_config, shipped_tasks
 from her_robotics.errors import UserError
 from her_robotics.run_folder import read_config
@@ -296,11 +296,13 @@ def test_a_policy_for_other_sizes_than_its_task_has_is_refused(tmp_path: Path) -
     assert CARD in the_one_line(command("eval", run))
     card["env"]["task"] = "fetch_fly"
     (run / CARD).write_text(json.dumps(card))
-    assert "fetch_fly" in the_one_line(command("eval", run))
+    said = the_one_line(command("eval", run))
+    assert "fetch_fly" in said
+    assert "fetch_push" in said
 
 
 def test_the_env_is_the_configured_one() -> None:
-    make = cli.env_maker(EnvConfig(task="fetch_push", goal="joints", reward="dense"))
+    make = env_maker(EnvConfig(task="fetch_push", goal="joints", reward="dense"))
     env = make(3)
     shown, _ = env.reset(seed=[1, 2, 3])
     assert shown["achieved_goal"].shape[1] > 3
@@ -308,5 +310,8 @@ def test_the_env_is_the_configured_one() -> None:
     distance = np.linalg.norm(shown["achieved_goal"] - shown["desired_goal"], axis=1)
     np.testing.assert_allclose(rewards, -distance, rtol=0.1)
     env.close()
-    with pytest.raises(UserError, match="fetch_push"):
-        cli.env_maker(EnvConfig(task="fetch_fly"))
+
+
+def test_an_env_that_there_is_not_is_refused_by_its_name() -> None:
+    with pytest.raises(UserError, match="nowhere:Fly-v0"):
+        env_maker(EnvConfig(task="nowhere:Fly-v0"))(1)

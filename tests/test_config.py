@@ -103,6 +103,7 @@ def test_any_mapping_is_a_config_or_a_one_line_config_error(values: dict[Any, An
         ({"agent": {"actor_lr": float("nan")}}, ["agent.actor_lr", "nan", "more than 0"]),
         ({"replay": {"k": -1}}, ["replay.k", "-1", "at least 0"]),
         ({"train": {"batch_size": 1}}, ["train.batch_size", "1", "at least 2"]),
+        ({"eval": {"num_envs": 0}}, ["eval.num_envs", "0", "at least 1"]),
         ({"video": {"episodes": 17}}, ["video.episodes", "17", "[1, 16]"]),
         ({"replay": {"strategy": "futur"}}, ["replay.strategy", "'futur'", *STRATEGIES]),
         ({"wandb": "on"}, ["wandb", "'on'", "online", "offline", "disabled"]),

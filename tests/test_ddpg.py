@@ -1,5 +1,6 @@
 import copy
 import io
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,13 @@ from torch import nn
 
 from her_robotics.agents import DDPG
 from her_robotics.config import AgentConfig
-from her_robotics.replay import EpisodeShape
-from her_robotics.types import Batch, GoalObs
+from her_robotics.types import Batch, EpisodeShape, GoalObs
 
 from .helpers import random_episodes
 
 SHAPE = EpisodeShape(horizon=6, observation=5, goal=3, action=2)
 CONFIG = AgentConfig(hidden=(32, 32), gamma=0.9, tau=0.05)
+INF = math.inf
 NORMS = pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "batch norm"])
 
 
@@ -88,14 +89,26 @@ def test_an_update_moves_targets_by_exactly_tau(tau: float, batch_norm: bool) ->
                 torch.testing.assert_close(target.state_dict()[name], expected)
 
 
-@pytest.mark.parametrize(("bias", "bound"), [(1e3, 0.0), (-1e3, -10.0)])
-def test_targets_are_clipped_to_what_a_sparse_return_can_be(bias: float, bound: float) -> None:
-    agent, free = build(), build(clip_target=False)
-    for learner in (agent, free):
-        learner.target_critics[0].body[-1].bias.fill_(bias)
-    following = torch.randn(16, agent.policy.state_goal_size)
-    assert torch.allclose(agent.targets(following, -torch.ones(16)), torch.tensor(bound))
-    assert (free.targets(following, -torch.ones(16)).abs() > 100.0).all()
+@pytest.mark.parametrize("bias", [-1e3, -1.0, 1e3])
+@pytest.mark.parametrize(
+    ("rewards", "returns"),
+    [((-1, 0), (-10, 0)), ((0, 1), (0, 10)), ((-INF, 0), (-INF, 0)), ((-INF, INF), (-INF, INF))],
+)
+def test_targets_are_clipped_to_what_a_return_can_be(
+    rewards: tuple[float, float], returns: tuple[float, float], bias: float
+) -> None:
+    agent, free = DDPG(SHAPE, CONFIG, rewards), build(clip_target=False)
+    free.load_state_dict(agent.state_dict())
+    for each in (agent, free):
+        each.target_critics[0].body[-1].bias.fill_(bias)
+    step = torch.randn(16, agent.policy.state_goal_size), -torch.ones(16)
+    target = free.targets(*step)
+    assert (target.sign() == math.copysign(1.0, bias)).all()
+    torch.testing.assert_close(agent.targets(*step), target.clamp(*returns))
+
+
+def test_the_reward_is_taken_for_sparse_unless_said_otherwise() -> None:
+    assert (build().lowest_value, build().highest_value) == pytest.approx((-10.0, 0.0))
 
 
 def test_the_target_is_the_reward_and_the_discounted_least_next_value() -> None:
@@ -239,9 +252,12 @@ def test_the_policy_heeds_the_goal() -> None:
 
 
 @NORMS
-def test_the_critic_learns_the_value_of_a_constant_reward(batch_norm: bool) -> None:
-    agent = build(gamma=0.5, tau=0.1, critic_lr=3e-3, batch_norm=batch_norm)
+@pytest.mark.parametrize("reward", [-1.0, 1.0])
+def test_the_critic_learns_the_value_of_a_constant_reward(reward: float, batch_norm: bool) -> None:
+    changes = {"gamma": 0.5, "tau": 0.1, "critic_lr": 3e-3, "batch_norm": batch_norm}
+    agent = DDPG(SHAPE, replace(CONFIG, **changes), (min(reward, 0.0), max(reward, 0.0)))
+    agent.observe(random_episodes(SHAPE, 20))
     for index in range(400):
-        metrics = agent.update(batch(seed=index, reward=-1.0))
-    assert float(metrics["q_mean"]) == pytest.approx(-2.0, abs=0.1)
+        metrics = agent.update(batch(seed=index, reward=reward))
+    assert float(metrics["q_mean"]) == pytest.approx(2.0 * reward, abs=0.1)
     assert float(metrics["critic_loss"]) < 0.02

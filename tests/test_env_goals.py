@@ -4,8 +4,15 @@ import pytest
 
 from envs import TASKS
 from envs.fetch import FetchVectorEnv
-from envs.goals import GOAL_SPACES, MAX_LIFT, MIN_START_DISTANCE, draw_object_start
-from envs.scene import GRIP_SITE, OBJECT, load_scene
+from envs.goals import (
+    GOAL_SPACES,
+    MAX_LIFT,
+    MIN_OBJECT_DISTANCE,
+    MIN_START_DISTANCE,
+    draw_object_starts,
+)
+from envs.scene import GRIP_SITE, load_scene, object_names
+from envs.simulation import Simulations
 from envs.tasks import THRESHOLDS
 
 from .conftest import MakeEnv
@@ -38,9 +45,14 @@ def test_every_goal_space_plays_and_judges(task: str, goal: str, make_env: MakeE
     env = make_env(task, goal=goal, num_envs=2)
     shown, _ = env.reset(seed=0)
     assert shown in env.observation_space
-    assert shown["desired_goal"].shape == (2, GOAL_SPACES[goal].dim)
+    space = GOAL_SPACES[goal](Simulations(TASKS[task], 1, num_threads=1))
+    assert shown["desired_goal"].shape == (2, space.dim)
     shown, reward, _, _, info = env.step(np.ones((2, 4)))
-    distance = np.linalg.norm(shown["achieved_goal"] - shown["desired_goal"], axis=1)
+    offset = shown["achieved_goal"] - shown["desired_goal"]
+    if goal == "object":
+        distance = np.linalg.norm(offset.reshape(2, -1, 3), axis=2).max(axis=1)
+    else:
+        distance = np.linalg.norm(offset, axis=1)
     np.testing.assert_array_equal(info["is_success"], distance < THRESHOLDS[goal])
     np.testing.assert_array_equal(reward == 0.0, distance <= THRESHOLDS[goal])
 
@@ -60,7 +72,8 @@ def test_the_achieved_goal_is_read_from_the_simulation(
         velocity = simulations.qvel[:, at.arm_dofs] * simulations.dt
         np.testing.assert_array_equal(achieved[:, 7:], velocity)
         return
-    expected = plain_positions(env, GRIP_SITE if goal == "gripper" else OBJECT)
+    sites = [GRIP_SITE] if goal == "gripper" else object_names(TASKS[task])
+    expected = np.concatenate([plain_positions(env, site) for site in sites], axis=1)
     # With free fingers upstream reads poses one substep of 2 ms behind the state.
     tolerance = 1e-12 if TASKS[task].block_gripper else 5e-3
     np.testing.assert_allclose(achieved, expected, atol=tolerance)
@@ -76,15 +89,22 @@ def test_a_goal_drawn_is_decided_by_its_seed(task: str, goal: str, make_env: Mak
 
 
 @pytest.mark.parametrize("task", OBJECT_TASKS)
-def test_objects_start_around_the_gripper_but_not_beneath_it(task: str) -> None:
-    scene, reach = load_scene(TASKS[task]), TASKS[task].object_range
+def test_objects_start_in_their_range_but_not_beneath_the_gripper_nor_in_each_other(
+    task: str,
+) -> None:
+    known, scene = TASKS[task], load_scene(TASKS[task])
+    reach = np.array(known.object_range)
     generator = np.random.default_rng(0)
-    starts = np.stack([draw_object_start(TASKS[task], scene, generator) for _ in range(500)])
-    offset = starts - scene.grip[:2]
-    assert np.linalg.norm(offset, axis=1).min() >= MIN_START_DISTANCE == 0.1
-    assert np.abs(offset).max() <= reach
+    starts = np.stack([draw_object_starts(known, scene, generator) for _ in range(500)])
+    from_gripper = starts - scene.grip[:2]
+    assert np.linalg.norm(from_gripper, axis=2).min() >= MIN_START_DISTANCE == 0.1
+    offset = from_gripper - known.object_offset
+    assert (np.abs(offset) <= reach + 1e-12).all()
     assert (offset.max(axis=0) > 0.9 * reach).all()
     assert (offset.min(axis=0) < -0.9 * reach).all()
+    if known.objects == 2:
+        apart = np.linalg.norm(starts[:, 0] - starts[:, 1], axis=1)
+        assert apart.min() >= MIN_OBJECT_DISTANCE
 
 
 @pytest.mark.parametrize("task", OBJECT_TASKS)
@@ -98,11 +118,18 @@ def test_the_object_shown_at_reset_is_away_from_the_gripper(task: str, make_env:
 def test_the_tasks_own_goals_fill_their_range(task: str, make_env: MakeEnv) -> None:
     known, scene = TASKS[task], load_scene(TASKS[task])
     goals = drawn_goals(make_env(task, num_envs=300))
-    axes = slice(0, 2) if known.has_object else slice(0, 3)
-    offset = (goals - scene.grip - known.target_offset)[:, axes]
-    assert np.abs(offset).max() <= known.target_range + 1e-12
-    assert (offset.max(axis=0) > 0.9 * known.target_range).all()
-    assert (offset.min(axis=0) < -0.9 * known.target_range).all()
+    offset = goals.reshape(300, -1, 3) - scene.grip - known.target_offset
+    reach = np.array([0.15, 0.15, 0.15])
+    if known.has_object:
+        offset, reach = offset[..., :2], np.array(known.target_range)
+    assert (np.abs(offset) <= reach + 1e-12).all()
+    assert (offset.max(axis=0) > 0.9 * reach).all()
+    assert (offset.min(axis=0) < -0.9 * reach).all()
+
+
+def test_the_goals_of_two_objects_are_not_in_each_other(make_env: MakeEnv) -> None:
+    goals = drawn_goals(make_env("fetch_push_two", num_envs=300)).reshape(300, 2, 3)
+    assert np.linalg.norm(goals[:, 0] - goals[:, 1], axis=1).min() >= MIN_OBJECT_DISTANCE
 
 
 def test_only_pick_and_place_lifts_goals_and_half_of_them(make_env: MakeEnv) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from envs import TASKS
-from envs.scene import build_spec, fetch_assets, load_scene, overlay_file
+from envs.scene import CAMERAS, build_spec, fetch_assets, load_scene, overlay_file
 
 from .conftest import MakeEnv
 
@@ -18,7 +18,7 @@ def model_bytes(model: mujoco.MjModel) -> bytes:
     return buffer.tobytes()
 
 
-@EVERY_TASK
+@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if not task.overlays])
 def test_the_overlay_adds_cameras_and_nothing_that_physics_feels(task: str) -> None:
     upstream = mujoco.MjModel.from_xml_path(str(fetch_assets() / TASKS[task].scene))
     ours = build_spec(TASKS[task]).compile()
@@ -30,8 +30,10 @@ def test_the_overlay_adds_cameras_and_nothing_that_physics_feels(task: str) -> N
     assert ours.opt.timestep == upstream.opt.timestep
 
 
-def test_the_overlay_stands_among_the_assets() -> None:
-    assert "<camera" in overlay_file().read_text(encoding="utf-8")
+def test_overlays_stand_among_the_assets() -> None:
+    assert "<camera" in overlay_file(CAMERAS).read_text(encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match=r"no_such\.xml"):
+        overlay_file("no_such.xml")
 
 
 @EVERY_TASK
@@ -61,10 +63,10 @@ def test_the_object_rests_on_the_table_at_the_height_goals_are_given(
 ) -> None:
     scene = load_scene(TASKS[task])
     env = make_env(task, num_envs=4)
-    heights = env.reset(seed=0)[0]["achieved_goal"][:, 2]
+    heights = env.reset(seed=0)[0]["achieved_goal"][:, 2::3]
     np.testing.assert_allclose(heights, scene.object_height, atol=1e-3)
     for _ in range(5):
-        heights = env.step(np.zeros((4, 4)))[0]["achieved_goal"][:, 2]
+        heights = env.step(np.zeros((4, 4)))[0]["achieved_goal"][:, 2::3]
     np.testing.assert_allclose(heights, scene.object_height, atol=1e-3)
 
 

@@ -4,28 +4,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from envs.tasks import TASKS, THRESHOLDS, find_task, goal_distance, goal_reward
+from envs.tasks import (
+    TASKS,
+    THRESHOLDS,
+    RewardType,
+    find_task,
+    goal_reward,
+    point_distances,
+    whole_distance,
+)
 
 COORDINATE = st.floats(-10.0, 10.0)
 GOAL_PAIRS = hnp.arrays(
     np.float64,
-    hnp.array_shapes(min_dims=1, max_dims=3, max_side=4).map(lambda lead: (2, *lead, 3)),
+    hnp.array_shapes(min_dims=1, max_dims=3, max_side=4).map(lambda lead: (2, *lead, 6)),
     elements=COORDINATE,
 )
 
 
 @settings(deadline=None, max_examples=50)
 @given(GOAL_PAIRS)
-def test_distance_is_the_euclidean_one(pair: np.ndarray) -> None:
-    expected = np.linalg.norm(pair[0] - pair[1], axis=-1)
-    np.testing.assert_allclose(goal_distance(pair[0], pair[1]), expected, atol=1e-12)
+def test_distances_are_euclidean_of_the_whole_and_of_every_point(pair: np.ndarray) -> None:
+    difference = pair[0] - pair[1]
+    whole = np.linalg.norm(difference, axis=-1, keepdims=True)
+    np.testing.assert_allclose(whole_distance(pair[0], pair[1]), whole, atol=1e-12)
+    points = np.stack(
+        [np.linalg.norm(difference[..., part], axis=-1) for part in (slice(3), slice(3, 6))],
+        axis=-1,
+    )
+    np.testing.assert_allclose(point_distances(pair[0], pair[1]), points, atol=1e-12)
 
 
 @settings(deadline=None, max_examples=50)
 @given(GOAL_PAIRS)
-def test_dense_reward_is_minus_the_distance(pair: np.ndarray) -> None:
-    reward = goal_reward(pair[0], pair[1], 0.05, "dense")
-    np.testing.assert_array_equal(reward, -goal_distance(pair[0], pair[1]))
+def test_dense_reward_is_minus_the_mean_distance(pair: np.ndarray) -> None:
+    distances = point_distances(pair[0], pair[1])
+    np.testing.assert_array_equal(goal_reward(distances, 0.05, "dense"), -distances.mean(axis=-1))
 
 
 @settings(deadline=None, max_examples=50)
@@ -33,20 +47,26 @@ def test_dense_reward_is_minus_the_distance(pair: np.ndarray) -> None:
 def test_sparse_reward_is_zero_within_the_threshold_and_minus_one_beyond(
     pair: np.ndarray, threshold: float
 ) -> None:
-    reward = goal_reward(pair[0], pair[1], threshold, "sparse")
-    np.testing.assert_array_equal(reward == 0.0, goal_distance(pair[0], pair[1]) <= threshold)
+    distance = whole_distance(pair[0], pair[1])
+    reward = goal_reward(distance, threshold, "sparse")
+    np.testing.assert_array_equal(reward == 0.0, distance[..., 0] <= threshold)
     assert set(np.unique(reward)) <= {-1.0, 0.0}
+
+
+def test_sparse_reward_of_two_objects_counts_those_that_are_not_there() -> None:
+    distances = np.array([[0.0, 0.04], [0.0, 0.06], [0.06, 0.04], [1.0, 2.0]])
+    assert goal_reward(distances, 0.05, "sparse").tolist() == [0.0, -0.5, -0.5, -1.0]
 
 
 @pytest.mark.parametrize("kind", ["sparse", "dense"])
 def test_reward_of_a_stack_is_the_stack_of_rewards(
-    kind: str, generator: np.random.Generator
+    kind: RewardType, generator: np.random.Generator
 ) -> None:
-    achieved, desired = generator.uniform(0.0, 0.08, (2, 4, 5, 3))
-    stacked = goal_reward(achieved, desired, 0.05, kind)
+    distances = generator.uniform(0.0, 0.1, (4, 5, 2))
+    stacked = goal_reward(distances, 0.05, kind)
     assert stacked.shape == (4, 5)
     for index in np.ndindex(4, 5):
-        assert stacked[index] == goal_reward(achieved[index], desired[index], 0.05, kind)
+        assert stacked[index] == goal_reward(distances[index], 0.05, kind)
 
 
 def test_an_unknown_task_is_answered_with_the_known_ones() -> None:

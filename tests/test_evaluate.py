@@ -2,17 +2,19 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from her_robotics.evaluate import Evaluation, evaluate, judge, moved
+from her_robotics.learner import read_task
 from her_robotics.rollout import episode_seeds
 from her_robotics.statistics import wilson_interval
-from her_robotics.types import Episodes, GoalObs
+from her_robotics.types import Episodes, EpisodeShape, GoalObs, GoalTest, RewardFunction, Task
 
 from .conftest import MakeEnv
-from .helpers import PointVectorEnv, sparse_reward
+from .helpers import GoalPoints, sparse_reward, within
 
-THRESHOLD = 0.05
-FAR = 1.0
+FAR, NEAR = 1.0, within(0.05)
 
 
 def episodes(*distances: list[float]) -> Episodes:
@@ -28,8 +30,14 @@ def episodes(*distances: list[float]) -> Episodes:
     )
 
 
-def verdict(*distances: list[float]) -> Evaluation:
-    return judge(episodes(*distances), sparse_reward, THRESHOLD)
+def verdict(
+    *distances: list[float],
+    reached: GoalTest = NEAR,
+    reward: RewardFunction = sparse_reward,
+) -> Evaluation:
+    played = episodes(*distances)
+    shape = EpisodeShape(played.action.shape[1], observation=1, goal=2, action=1)
+    return judge(played, Task(shape, reward, reached, (-1.0, 0.0), None))
 
 
 def test_success_at_the_last_step_is_told_from_success_at_any() -> None:
@@ -66,9 +74,14 @@ def test_what_is_achieved_before_the_first_step_does_not_count() -> None:
     assert result.mean_return == -2.0
 
 
-def test_a_goal_is_reached_strictly_within_the_threshold() -> None:
-    assert verdict([FAR, 0.0499]).success_rate == 1.0
-    assert judge(episodes([FAR, 0.5]), sparse_reward, threshold=0.5).success_rate == 0.0
+def test_what_counts_as_reached_is_for_the_task_to_say_whatever_the_distance_and_reward() -> None:
+    walk = [FAR, 0.0, 0.3, 0.7, FAR]
+    plain, odd = verdict(walk), verdict(walk, reached=lambda *goals: ~within(0.5)(*goals))
+    assert (plain.success_rate, plain.hitting_time) == (0.0, 1.0)
+    assert (odd.success_rate, odd.hitting_time) == (1.0, 3.0)
+    assert (odd.final_distance, odd.mean_return) == (plain.final_distance, plain.mean_return)
+    rewarded = verdict(walk, reward=lambda *goals: 1.0 + sparse_reward(*goals))
+    assert rewarded == plain._replace(mean_return=1.0)
 
 
 def test_figures_are_flat_numbers_and_what_is_undefined_is_left_out() -> None:
@@ -87,19 +100,64 @@ def test_moving_is_told_from_staying() -> None:
     assert verdict(still, nudged, back).moved_rate == pytest.approx(1 / 3)
 
 
+def go(obs: GoalObs) -> np.ndarray:
+    """Straight to the goal with the first components of the action."""
+    return np.clip(10.0 * (obs.desired_goal - obs.achieved_goal), -1.0, 1.0)
+
+
+def dawdle(obs: GoalObs) -> np.ndarray:
+    """Straight to the goal, but at most so fast that only some goals are reached in time."""
+    return 0.5 * go(obs)
+
+
 def test_every_env_plays_one_episode_of_its_own_seed() -> None:
     shown: list[np.ndarray] = []
 
     def act(obs: GoalObs) -> np.ndarray:
         shown.append(obs.desired_goal)
-        return np.clip(10.0 * (obs.desired_goal - obs.achieved_goal), -1.0, 1.0)
+        return go(obs)
 
-    result = evaluate(PointVectorEnv(6), 15, act, sparse_reward, THRESHOLD, seed=3, stream=1)
+    env = GoalPoints(6)
+    result = evaluate(env, read_task(env), act, 6, seed=3, stream=1)
     assert result.success_rate == result.success_any == 1.0
     assert result.episodes == 6
     assert result.final_distance < 1e-3
-    expected, _ = PointVectorEnv(6).reset(seed=episode_seeds(3, 1, 0, 6))
+    expected, _ = GoalPoints(6).reset(seed=episode_seeds(3, 1, 0, 6))
     np.testing.assert_array_equal(shown[0], expected["desired_goal"])
+
+
+@settings(deadline=None, max_examples=30)
+@given(count=st.integers(1, 20), num_envs=st.integers(1, 25), seed=st.integers(0, 9))
+def test_the_result_does_not_depend_on_how_many_play_at_once(
+    count: int, num_envs: int, seed: int
+) -> None:
+    together, split = (
+        evaluate(env, read_task(env), dawdle, count, seed, stream=2).metrics("")
+        for env in (GoalPoints(count), GoalPoints(num_envs))
+    )
+    assert split == together
+    assert split["episodes"] == count
+
+
+def test_dawdling_is_what_tells_episodes_apart() -> None:
+    env = GoalPoints(20)
+    result = evaluate(env, read_task(env), dawdle, 20, seed=0, stream=2)
+    assert 0.2 < result.success_rate < 0.8
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 3])
+def test_on_real_physics_rounds_give_what_all_at_once_give(
+    num_envs: int, make_env: MakeEnv
+) -> None:
+    def push(obs: GoalObs) -> np.ndarray:
+        return np.clip(10.0 * obs.observation[:, [6, 7, 8, 9]], -1.0, 1.0)
+
+    together, rounds = (
+        evaluate(env, read_task(env), push, 5, seed=0, stream=0)
+        for env in (make_env("fetch_push", num_envs=5), make_env("fetch_push", num_envs=num_envs))
+    )
+    assert rounds.metrics("") == together.metrics("")
+    assert together.moved_rate > 0.0
 
 
 def test_on_real_physics_a_policy_that_goes_there_succeeds_and_one_that_rests_does_not(
@@ -107,21 +165,13 @@ def test_on_real_physics_a_policy_that_goes_there_succeeds_and_one_that_rests_do
 ) -> None:
     env = make_env("fetch_reach", num_envs=20)
 
-    def reward(achieved: np.ndarray, goal: np.ndarray) -> np.ndarray:
-        return env.compute_reward(achieved, goal, {})
-
-    def go(obs: GoalObs) -> np.ndarray:
-        action = np.zeros((20, 4))
-        action[:, :3] = np.clip(10.0 * (obs.desired_goal - obs.achieved_goal), -1.0, 1.0)
-        return action
+    def reach(obs: GoalObs) -> np.ndarray:
+        return np.pad(go(obs), ((0, 0), (0, 1)))
 
     def rest(obs: GoalObs) -> np.ndarray:
         return np.zeros((20, 4))
 
-    good, bad = (
-        evaluate(env, 50, act, reward, env.distance_threshold, seed=0, stream=0)
-        for act in (go, rest)
-    )
+    good, bad = (evaluate(env, read_task(env), act, 20, seed=0, stream=0) for act in (reach, rest))
     assert good.success_rate == 1.0
     assert good.hitting_time < 15
     assert good.mean_return > -15

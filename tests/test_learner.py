@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -8,21 +9,15 @@ import torch
 
 from her_robotics.checkpoint import load_checkpoint, save_checkpoint
 from her_robotics.errors import UserError
-from her_robotics.learner import Progress, Task, read_task
+from her_robotics.learner import Progress, build, read_task
+from her_robotics.strict import merge
+from her_robotics.types import Task
 
 from .conftest import MakeEnv
-from .helpers import PointVectorEnv
+from .helpers import GoalPoints, RewardedPoints
 from .runs import PUSH, REACH, after, reports_of, same, start, tiny
 
-
-class GoalPoints(PointVectorEnv):
-    """A goal env with all that learning needs, but for what is taken from it."""
-
-    max_episode_steps = 5
-    distance_threshold = 0.05
-
-    def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any) -> np.ndarray:
-        return -(np.linalg.norm(achieved - desired, axis=-1) > 0.05).astype(np.float32)
+PUSH_TWO = merge(PUSH, {"env": {"task": "fetch_push_two"}})
 
 
 def test_a_task_is_read_from_its_env(make_env: MakeEnv) -> None:
@@ -30,9 +25,21 @@ def test_a_task_is_read_from_its_env(make_env: MakeEnv) -> None:
     task = read_task(env)
     assert (task.shape.horizon, task.shape.observation) == (50, 25)
     assert (task.shape.goal, task.shape.action) == (3, 4)
-    assert task.threshold == env.distance_threshold
+    assert task.reward_range == (-1.0, 0.0)
     achieved = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.1]])
     assert task.reward(achieved, np.zeros((2, 3))).tolist() == [0.0, -1.0]
+    assert task.reached(achieved, np.zeros((2, 3))).tolist() == [True, False]
+
+
+def test_two_objects_are_both_to_be_where_they_should_be(make_env: MakeEnv) -> None:
+    task = read_task(make_env("fetch_push_two"))
+    assert (task.shape.goal, task.gripper) == (6, slice(0, 3))
+    desired = np.zeros((4, 6))
+    achieved = np.kron([[0, 0], [0, 1], [1, 0], [1, 1]], [0.06, 0.0, 0.0])
+    assert task.reached(achieved, desired).tolist() == [True, False, False, False]
+    assert task.reward(achieved, desired).tolist() == [0.0, -0.5, -0.5, -1.0]
+    each = np.full((1, 6), 0.04 / math.sqrt(3))
+    assert task.reached(each, desired[:1]).all(), "each of them is near enough by itself"
 
 
 def test_the_gripper_is_where_the_task_says(make_env: MakeEnv) -> None:
@@ -46,12 +53,50 @@ def test_the_gripper_is_where_the_task_says(make_env: MakeEnv) -> None:
 
 def test_any_goal_env_of_fixed_horizon_is_a_task() -> None:
     task = read_task(GoalPoints(2))
-    assert task.shape.horizon == 5
     assert isinstance(task, Task)
+    assert task.shape.horizon == 15
+    achieved = np.array([[[0.0, 0.0], [0.0, 0.1]]])
+    assert task.reached(achieved, np.zeros((1, 2, 2))).tolist() == [[True, False]]
+
+
+def test_what_an_env_does_not_tell_is_taken_for_unknown() -> None:
+    task = read_task(GoalPoints(2))
+    assert task.reward_range == (-math.inf, math.inf)
     assert task.gripper is None
 
 
-@pytest.mark.parametrize("name", ["compute_reward", "max_episode_steps", "distance_threshold"])
+def test_what_an_env_does_tell_is_taken_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RewardedPoints, "gripper", slice(0, 2), raising=False)
+    task = read_task(RewardedPoints(2))
+    assert task.reward_range == (0.0, 1.0)
+    assert task.gripper == slice(0, 2)
+
+
+def test_a_reward_without_bounds_is_read_as_such(make_env: MakeEnv) -> None:
+    assert read_task(make_env("fetch_push", reward_type="dense")).reward_range == (-math.inf, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("points", "lowest", "highest"),
+    [(GoalPoints, -math.inf, math.inf), (RewardedPoints, 0.0, 50.0)],
+)
+def test_the_agent_is_told_what_returns_there_are(
+    points: type[GoalPoints], lowest: float, highest: float
+) -> None:
+    agent = build(tiny(agent={"gamma": 0.98}), points).agent
+    assert (agent.lowest_value, agent.highest_value) == pytest.approx((lowest, highest))
+
+
+@pytest.mark.parametrize(("num_envs", "simulations"), [(1, 1), (2, 2), (3, 3), (100, 3)])
+def test_tests_play_as_many_at_once_as_asked_and_no_more_than_they_need(
+    num_envs: int, simulations: int
+) -> None:
+    learner = build(tiny(eval={"num_envs": num_envs}), GoalPoints)
+    assert learner.test_env.num_envs == simulations
+    assert learner.evaluate(stream=1).episodes == 3
+
+
+@pytest.mark.parametrize("name", ["compute_reward", "max_episode_steps", "reached"])
 def test_an_env_that_lacks_something_is_refused_by_its_name(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +148,7 @@ def test_the_threads_asked_for_are_used() -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("base", [REACH, PUSH])
+@pytest.mark.parametrize("base", [REACH, PUSH, PUSH_TWO])
 def test_a_state_survives_the_disk_and_a_new_learner_to_the_last_bit(
     base: dict[str, Any], tmp_path: Any
 ) -> None:

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from her_robotics.relabel import STRATEGIES, GoalIndex, relabel
-from her_robotics.replay import EpisodeShape, Replay
+from her_robotics.replay import Replay
+from her_robotics.types import EpisodeShape
 
 from .helpers import NO_GOAL, labelled_episodes, sparse_reward
 

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -7,10 +8,10 @@ import pytest
 from envs.fetch import FetchVectorEnv
 from her_robotics.config import RelayConfig
 from her_robotics.evaluate import moved
-from her_robotics.learner import Task, read_task
+from her_robotics.learner import read_task
 from her_robotics.relay import Relay
 from her_robotics.rollout import episode_seeds, play
-from her_robotics.types import Episodes, GoalObs
+from her_robotics.types import Episodes, GoalObs, Task
 
 from .runs import same
 
@@ -18,7 +19,7 @@ ENVS, HORIZON = 8, 50
 
 
 class Push(NamedTuple):
-    """FetchPush with episodes of random actions."""
+    """A task of pushing with episodes of random actions."""
 
     env: FetchVectorEnv
     task: Task
@@ -27,7 +28,16 @@ class Push(NamedTuple):
 
 @pytest.fixture(scope="module")
 def push() -> Iterator[Push]:
-    env = FetchVectorEnv("fetch_push", ENVS, num_threads=1)
+    yield from opened("fetch_push")
+
+
+@pytest.fixture(scope="module")
+def push_two() -> Iterator[Push]:
+    yield from opened("fetch_push_two")
+
+
+def opened(task: str) -> Iterator[Push]:
+    env = FetchVectorEnv(task, ENVS, num_threads=1)
     generator = np.random.default_rng(0)
 
     def act(obs: GoalObs) -> np.ndarray:
@@ -40,7 +50,7 @@ def push() -> Iterator[Push]:
 def make(push: Push, seed: int = 0, **settings: float) -> Relay:
     config = RelayConfig(**{"share": 1.0, "updates": 40, **settings})
     assert push.task.gripper is not None
-    return Relay(push.task.shape, push.task.gripper, push.task.reward, config, seed)
+    return Relay(push.task, push.task.gripper, config, seed)
 
 
 def first_obs(push: Push) -> GoalObs:
@@ -145,7 +155,56 @@ def test_it_learns_within_a_few_episodes_to_meet_the_object_and_to_move_it(push:
     assert moved(after).mean() > moved(before).mean()
 
 
-def test_going_on_from_its_state_is_going_on(push: Push) -> None:
+def moved_by(relay: Relay, obs: GoalObs, which: int) -> np.ndarray:
+    """In which rows the action depends on where one of two objects lies."""
+    displaced = obs.achieved_goal.copy()
+    displaced[:, 3 * which : 3 * which + 3] += 0.05
+    still = np.zeros((len(displaced), 4), np.float32)
+    return (relay(obs, still) != relay(obs._replace(achieved_goal=displaced), still)).any(axis=1)
+
+
+def test_of_two_objects_it_heeds_either_and_the_same_one_all_along(push_two: Push) -> None:
+    relay, obs = make(push_two, sigma=0.0, hold=1e9), many(first_obs(push_two), 1000)
+    relay.start(1000)
+    first = moved_by(relay, obs, 0)
+    assert 0.45 < first.mean() < 0.55
+    np.testing.assert_array_equal(moved_by(relay, obs, 1), ~first)
+    np.testing.assert_array_equal(moved_by(relay, obs, 0), first)
+    relay.start(1000)
+    again = (moved_by(relay, obs, 0) == first).mean()
+    assert 0.45 < again < 0.55, "the choice is made anew for new episodes"
+
+
+def test_it_learns_to_meet_either_of_two_objects_and_to_stay_near_it(push_two: Push) -> None:
+    relay, played = make(push_two, updates=1200, radius=0.0), push_two.random
+    for first in range(3):
+        relay.learn(played)
+        played = relayed(push_two, relay, first * ENVS)
+    objects = played.achieved_goal.reshape(ENVS, HORIZON + 1, 2, 3)
+    gripper = played.observation[..., push_two.task.gripper]
+    distance = np.linalg.norm(gripper[:, :, None] - objects, axis=-1)
+    chosen = distance.min(axis=1).argmin(axis=1)
+    assert set(chosen) == {0, 1}
+    rows = np.arange(ENVS)
+    near, far = distance[rows, :, chosen], distance[rows, :, 1 - chosen]
+    met = np.maximum.accumulate(near < 0.06, axis=1)
+    assert met.any(axis=1).all()
+    since = met & (objects[rows, :, chosen, 2] > 0.4)  # it may push the object from the table
+    assert near[since].mean() < 0.1
+    assert (near < far)[since].mean() > 0.9
+
+
+def test_goals_that_are_no_whole_number_of_positions_are_refused(push: Push) -> None:
+    task = push.task
+    assert task.gripper is not None
+    odd = replace(task.shape, goal=4)
+    with pytest.raises(ValueError, match="goals of 4 numbers are no positions of 3 each"):
+        Relay(task._replace(shape=odd), task.gripper, RelayConfig(share=1.0), seed=0)
+
+
+@pytest.mark.parametrize("name", ["push", "push_two"])
+def test_going_on_from_its_state_is_going_on(name: str, request: pytest.FixtureRequest) -> None:
+    push: Push = request.getfixturevalue(name)
     relay, resumed = make(push), make(push, seed=9)
     relay.start(ENVS)
     relay.learn(push.random)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from envs.single import FetchEnv
 from her_robotics.relabel import STRATEGIES
-from her_robotics.replay import EpisodeShape, Replay
-from her_robotics.types import Batch, Episodes
+from her_robotics.replay import Replay
+from her_robotics.types import Batch, Episodes, EpisodeShape
 
-from .helpers import NO_GOAL, labelled_episodes, random_episodes, sparse_reward
+from .helpers import NO_GOAL, labelled_episodes, random_episodes, sparse_reward, within
 
 LABELLED = EpisodeShape(horizon=6, observation=2, goal=2, action=2)
 FETCH_PUSH = EpisodeShape(horizon=50, observation=25, goal=3, action=4)
@@ -215,15 +215,22 @@ def test_episodes_are_kept_once_and_copied(shape: EpisodeShape) -> None:
 
 def test_hindsight_goals_are_all_satisfied_where_nothing_moves_and_none_where_all_does() -> None:
     moving = labelled_replay(10, 10, "future")
-    assert moving.satisfied_share(threshold=0.5) == 0.0
+    assert moving.satisfied_share(within(0.5)) == 0.0
     still = labelled_replay(0, 10, "future")
     episodes = labelled_episodes(10, LABELLED.horizon)
     still.add(episodes._replace(achieved_goal=0.0 * episodes.achieved_goal))
-    assert still.satisfied_share(threshold=0.5) == 1.0
-    assert np.isnan(labelled_replay(10, 10, "none").satisfied_share(threshold=0.5))
+    assert still.satisfied_share(within(0.5)) == 1.0
+    assert np.isnan(labelled_replay(10, 10, "none").satisfied_share(within(0.5)))
+
+
+def test_hindsight_goals_are_satisfied_as_the_given_test_says() -> None:
+    replay = labelled_replay(10, 10, "future")
+    share = replay.satisfied_share(within(2.5))
+    assert 0.0 < share < 1.0
+    assert replay.satisfied_share(lambda *goals: ~within(2.5)(*goals)) == pytest.approx(1.0 - share)
 
 
 def test_asking_for_the_satisfied_share_leaves_the_samples_as_they_were() -> None:
     asked, left = labelled_replay(10, 10), labelled_replay(10, 10)
-    assert asked.satisfied_share(threshold=2.0) == asked.satisfied_share(threshold=2.0) > 0.0
+    assert asked.satisfied_share(within(2.0)) == asked.satisfied_share(within(2.0)) > 0.0
     assert_same(asked.sample(50), left.sample(50))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from envs.camera import RenderingError
-from her_robotics import cli
 from her_robotics.checkpoint import (
     CARD,
     CHECKPOINT,
@@ -16,6 +15,8 @@ from her_robotics.checkpoint import (
     load_policy,
     save_checkpoint,
 )
+from her_robotics.cli import training
+from her_robotics.cli.making import env_maker
 from her_robotics.config import Config, merge
 from her_robotics.evaluate import evaluate
 from her_robotics.rollout import NonFiniteError
@@ -52,7 +53,7 @@ TRAINING, TESTING = 2, 3
 def run(
     config: Config, folder: Path, look: Look | None = None, resume: bool = False, among: int = 2
 ) -> int:
-    make_env = cli.env_maker(config.env)
+    make_env = env_maker(config.env)
     if look:
         make_env = watched(make_env, look, among)
     return Session(config, folder, make_env, resume).run()
@@ -148,8 +149,8 @@ def test_what_was_learnt_before_an_observation_that_is_not_finite_is_saved(
 def test_the_command_tells_of_a_value_that_is_not_finite_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = cli.env_maker
-    monkeypatch.setattr(cli, "env_maker", lambda env: watched(real(env), nan_at(57, 1), 2))
+    real = env_maker
+    monkeypatch.setattr(training, "env_maker", lambda env: watched(real(env), nan_at(57, 1), 2))
     outcome = command("train", "debug", "--out", tmp_path / "run", *PLAIN, "--eval.every", "1000")
     message = the_one_line(outcome, code=1)
     assert "env 1 at step 7" in message
@@ -173,10 +174,8 @@ def test_the_policy_left_behind_is_the_best_and_its_card_says_how_good(
     learner.load_state_dict(load_checkpoint(whole["reach"]))
     policy, shape, env, card = load_policy(whole["reach"])
     assert same(dict(policy.state_dict()), dict(learner.best_policy))
-    task = learner.task
-    result = evaluate(
-        learner.test_env, shape.horizon, policy.act, task.reward, task.threshold, 0, FINAL
-    )
+    assert shape == learner.task.shape
+    result = evaluate(learner.test_env, learner.task, policy.act, 3, 0, FINAL)
     assert card["test"] == result.metrics("")
     assert card["trained"]["chosen_at_step"] == learner.progress.best_step
     assert env == tiny(CASES["reach"]).env
@@ -189,7 +188,7 @@ def test_a_run_needs_no_film_and_leaves_no_other_files(whole: dict[str, Path]) -
 
 def test_where_nothing_can_be_drawn_the_run_fails_before_it_starts(tmp_path: Path) -> None:
     config = tiny(video={"enabled": True})
-    real = cli.env_maker(config.env)
+    real = env_maker(config.env)
 
     def make_env(num_envs: int, **options: Any) -> Any:
         env = real(num_envs, **options)

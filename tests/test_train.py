@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from her_robotics import cli
 from her_robotics.checkpoint import load_checkpoint, save_checkpoint
+from her_robotics.cli.making import env_maker
 from her_robotics.config import load_task_config, merge
 from her_robotics.evaluate import evaluate
 from her_robotics.learner import Learner, build
@@ -18,6 +18,7 @@ from her_robotics.tracking import JsonLines
 from her_robotics.train import FINAL, Report, train
 from her_robotics.types import Batch
 
+from .helpers import GoalPoints, RewardedPoints
 from .runs import PUSH, REACH, after, nan_at, reports_of, rows, same, start, tiny, watched
 
 OU = merge(REACH, {"exploration": {"noise": "ornstein_uhlenbeck"}})
@@ -72,10 +73,18 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(
 
 
 def test_how_often_it_is_tested_does_not_change_what_is_learnt() -> None:
-    seldom, often = start(tiny()), start(tiny(eval={"every": 100, "episodes": 7}))
-    assert len(reports_of(seldom)) == 3
-    assert len(reports_of(often)) == 6
-    assert same(weights(seldom), weights(often))
+    often = {"every": 100, "episodes": 7, "num_envs": 2}
+    left, right = start(tiny()), start(tiny(eval=often))
+    assert len(reports_of(left)) == 3
+    assert len(reports_of(right)) == 6
+    assert same(weights(left), weights(right))
+
+
+def test_how_many_tests_are_played_at_once_does_not_change_their_results() -> None:
+    together, rounds = start(tiny()), start(tiny(eval={"num_envs": 2}))
+    for left, right in zip(reports_of(together), reports_of(rounds), strict=True):
+        assert left.metrics == pytest.approx(right.metrics, abs=1e-4)
+    assert same(weights(together), weights(rounds))
 
 
 def test_physics_threads_do_not_change_what_is_learnt() -> None:
@@ -178,7 +187,7 @@ def test_an_observation_that_is_not_finite_stops_training_by_env_and_step(
     among: int, where: str
 ) -> None:
     config = tiny()
-    make_env = watched(cli.env_maker(config.env), nan_at(step=57, env=1), among)
+    make_env = watched(env_maker(config.env), nan_at(step=57, env=1), among)
     learner = build(config, make_env)
     with pytest.raises(NonFiniteError, match=r"observation .* env 1 at step 7$"):
         reports_of(learner)
@@ -191,16 +200,20 @@ def test_fetch_reach_is_learnt_within_a_thousand_steps() -> None:
     learner = start(config)
     reports_of(learner)
     learner.agent.policy.load_state_dict(learner.best_policy)
-    task = learner.task
-    result = evaluate(
-        learner.test_env,
-        task.shape.horizon,
-        learner.agent.act,
-        task.reward,
-        task.threshold,
-        0,
-        FINAL,
-    )
+    result = evaluate(learner.test_env, learner.task, learner.agent.act, 100, 0, FINAL)
     assert result.episodes == 100
     assert result.success_rate >= 0.95
     learner.close()
+
+
+@pytest.mark.parametrize("points", [GoalPoints, RewardedPoints], ids=["unbounded", "0 or 1"])
+def test_a_task_of_ones_own_is_learnt_whatever_its_rewards(points: type[GoalPoints]) -> None:
+    config = tiny(
+        env={"num_envs": 4},
+        agent={"hidden": [64, 64], "gamma": 0.9, "tau": 0.05, "action_l2": 0.1},
+        train={"steps": 900, "batch_size": 128, "updates_per_step": 1.0},
+        eval={"every": 900, "episodes": 50, "num_envs": 20},
+    )
+    (report,) = reports_of(build(config, points))
+    assert report.evaluation.episodes == 50
+    assert report.evaluation.success_rate >= 0.9

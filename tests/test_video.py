@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.fetch import FetchVectorEnv
+from her_robotics.learner import read_task
 from her_robotics.types import GoalObs
 from her_robotics.video import (
     BAR,
@@ -25,6 +26,7 @@ from .conftest import MakeEnv
 from .runs import Watched, debug_run, disk_full_after, names_in
 
 SIZE, HORIZON, ENVS = 48, 24, 3
+SHORT = {"render_mode": "rgb_array", "width": SIZE, "height": SIZE, "max_episode_steps": 1}
 TILE_WIDTH, TILE_HEIGHT = SIZE + 2 * BORDER, SIZE + BAR + 2 * BORDER
 
 
@@ -53,6 +55,10 @@ class Visitor:
         return actions
 
 
+def rest(obs: GoalObs) -> np.ndarray:
+    return np.zeros((len(obs.observation), 4), np.float32)
+
+
 @pytest.fixture(scope="module")
 def filmed() -> Iterator[Filmed]:
     distances: list[np.ndarray] = []
@@ -60,13 +66,12 @@ def filmed() -> Iterator[Filmed]:
     def note(shown: dict[str, np.ndarray]) -> None:
         distances.append(np.linalg.norm(shown["achieved_goal"] - shown["desired_goal"], axis=1))
 
-    size = {"width": SIZE, "height": SIZE}
-    env = FetchVectorEnv("fetch_reach", ENVS, render_mode="rgb_array", num_threads=1, **size)
+    options: dict[str, Any] = {"width": SIZE, "height": SIZE, "max_episode_steps": HORIZON}
+    env = FetchVectorEnv("fetch_reach", ENVS, render_mode="rgb_array", num_threads=1, **options)
     note(env.reset(seed=[1, 2, 3])[0])
     watched = Watched(env, lambda step, shown: note(shown))
-    threshold = env.distance_threshold
-    frames = film(watched, HORIZON, threshold, Visitor(), [1, 2, 3], "fetch_reach")
-    yield Filmed(frames, np.stack(distances) < threshold)
+    frames = film(watched, read_task(env), Visitor(), [1, 2, 3], "fetch_reach")
+    yield Filmed(frames, np.stack(distances) < env.distance_threshold)
     env.close()
 
 
@@ -105,6 +110,15 @@ def test_the_border_is_green_exactly_when_the_goal_is_reached(filmed: Filmed) ->
     assert filmed.reached[-1].tolist() == [True, False, False], "the second has left it again"
 
 
+def test_what_counts_as_reached_is_for_the_task_to_say(make_env: MakeEnv) -> None:
+    env = make_env("fetch_push_two", num_envs=2, **SHORT)
+    task = read_task(env)._replace(reached=lambda achieved, goal: np.arange(len(goal)) == 1)
+    frames = film(env, task, rest, [3, 4], "title")
+    for frame in frames:
+        assert (border(frame, 0) == PENDING_COLOUR).all()
+        assert (border(frame, 1) == SUCCESS_COLOUR).all()
+
+
 def test_the_border_can_be_told_after_encoding(filmed: Filmed, tmp_path: Path) -> None:
     write_video(tmp_path / "film.mp4", filmed.frames)
     for frame, reached in zip(decode(tmp_path / "film.mp4"), filmed.reached, strict=True):
@@ -114,8 +128,8 @@ def test_the_border_can_be_told_after_encoding(filmed: Filmed, tmp_path: Path) -
 
 
 def test_tiles_show_what_the_env_renders_in_rows_of_four(make_env: MakeEnv) -> None:
-    env = make_env("fetch_reach", num_envs=5, render_mode="rgb_array", width=SIZE, height=SIZE)
-    frames = film(env, 1, 0.05, lambda obs: np.ones((5, 4)), [1, 2, 3, 4, 5], "title")
+    env = make_env("fetch_reach", num_envs=5, **SHORT)
+    frames = film(env, read_task(env), lambda obs: np.ones((5, 4)), [1, 2, 3, 4, 5], "title")
     assert frames.shape == (2, 2 * TILE_HEIGHT, 4 * TILE_WIDTH, 3)
     for index, picture in enumerate(env.render() or ()):
         top = index // 4 * TILE_HEIGHT + BORDER + BAR
@@ -126,9 +140,9 @@ def test_tiles_show_what_the_env_renders_in_rows_of_four(make_env: MakeEnv) -> N
 
 
 def test_title_and_step_are_written_above_the_picture(make_env: MakeEnv) -> None:
-    env = make_env("fetch_reach", render_mode="rgb_array", width=200, height=64)
+    env = make_env("fetch_reach", **{**SHORT, "width": 200})
     first, other = (
-        film(env, 1, 0.05, lambda obs: np.zeros((1, 4)), [1], title)[:, BORDER : BORDER + BAR]
+        film(env, read_task(env), rest, [1], title)[:, BORDER : BORDER + BAR]
         for title in ("I", "WWWWWW")
     )
     assert first[0].std() > 0
@@ -137,8 +151,9 @@ def test_title_and_step_are_written_above_the_picture(make_env: MakeEnv) -> None
 
 
 def test_an_env_that_draws_nothing_cannot_be_filmed(make_env: MakeEnv) -> None:
+    env = make_env("fetch_reach")
     with pytest.raises(VideoError, match="render_mode"):
-        film(make_env("fetch_reach"), 2, 0.05, lambda obs: np.zeros((1, 4)), [1], "title")
+        film(env, read_task(env), rest, [1], "title")
 
 
 def coloured(count: int, height: int, width: int) -> np.ndarray:

@@ -11,8 +11,10 @@ from ..config import AgentConfig
 from ..goals import GOAL_ENCODERS
 from ..networks import Actor, Critic, Critics
 from ..normalizer import Normalizer
-from ..replay import EpisodeShape
-from ..types import Batch, Episodes, GoalObs
+from ..types import Batch, Episodes, EpisodeShape, GoalObs
+
+SPARSE = (-1.0, 0.0)
+"""Range of the sparse reward."""
 
 
 class Policy(nn.Module):
@@ -52,9 +54,15 @@ class DDPG:
     Args:
         shape: widths of observation, goal and action.
         config: the agent's configuration.
+        reward_range: least and greatest reward of a step, which bound the value of everything.
     """
 
-    def __init__(self, shape: EpisodeShape, config: AgentConfig):
+    def __init__(
+        self,
+        shape: EpisodeShape,
+        config: AgentConfig,
+        reward_range: tuple[float, float] = SPARSE,
+    ):
         self.config = config
         self.policy = Policy(shape, config)
         norm = "batch" if config.batch_norm else config.critic_norm
@@ -73,8 +81,8 @@ class DDPG:
             [*_floats(self.target_actor), *_floats(self.target_critics)],
             [*_floats(self.policy.actor), *_floats(self.critics)],
         )
-        self.lowest_value = -1.0 / (1.0 - config.gamma)
-        """Return of never reaching a goal, the least that a sparse reward allows."""
+        self.lowest_value, self.highest_value = (r / (1.0 - config.gamma) for r in reward_range)
+        """Returns of getting the least, and the greatest, reward for ever."""
         self.updates = 0
 
     def act(self, obs: GoalObs) -> np.ndarray:
@@ -101,14 +109,14 @@ class DDPG:
 
     @torch.no_grad()
     def targets(self, next_state_goal: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
-        """y = r + γ min Q'(s' ‖ g, μ'(s' ‖ g)), clipped to what a sparse return can be; ``(b,)``."""
+        """y = r + γ min Q'(s' ‖ g, μ'(s' ‖ g)), clipped to what a return can be; ``(b,)``."""
         self.target_actor.eval()
         self.target_critics.eval()
         next_action = self.target_actor(next_state_goal)
         next_value = self.target_critics(next_state_goal, next_action).amin(dim=0)
         target = reward + self.config.gamma * next_value
         if self.config.clip_target:
-            target = target.clamp(self.lowest_value, 0.0)
+            target = target.clamp(self.lowest_value, self.highest_value)
         return target
 
     def _update_critics(

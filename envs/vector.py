@@ -1,0 +1,94 @@
+"""What the vector envs have in common: who is reset, by which seed, and how they judge goals."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+ObsDict = dict[str, np.ndarray]
+Seeds = int | Sequence[int | None] | None
+
+
+def read_reset_mask(options: Mapping[str, Any] | None, num_envs: int, started: bool) -> np.ndarray:
+    """Which envs ``reset(options=...)`` asks for, ``(num_envs,)`` bool.
+
+    Args:
+        options: ``{"reset_mask": (num_envs,) bool array}``, or nothing for all of them.
+        num_envs: how many envs there are.
+        started: whether all of them have been reset before.
+
+    Raises:
+        ValueError: if there is another option, or the mask is not such an array or all False.
+        gym.error.ResetNeeded: if the first reset leaves envs out.
+    """
+    options = options or {}
+    unknown = [name for name in options if name != "reset_mask"]
+    if unknown:
+        raise ValueError(f"unknown reset options {unknown}: choose reset_mask")
+    mask = np.asarray(options.get("reset_mask", np.ones(num_envs, dtype=bool)))
+    if mask.shape != (num_envs,) or mask.dtype != bool or not mask.any():
+        raise ValueError(
+            f"reset_mask must be a boolean array of shape ({num_envs},) with a True in it, not {mask!r}"
+        )
+    if not started and not mask.all():
+        raise gym.error.ResetNeeded("the first reset must be of all simulations")
+    return mask
+
+
+def spread_seeds(seed: Seeds, num_envs: int) -> list[int | None]:
+    """One seed for each env: ``seed + i``, ``seed[i]``, or None.
+
+    Raises:
+        ValueError: if there are not as many as envs.
+    """
+    if seed is None:
+        return [None] * num_envs
+    if isinstance(seed, (int, np.integer)):
+        return [int(seed) + index for index in range(num_envs)]
+    seeds = [None if value is None else int(value) for value in seed]
+    if len(seeds) != num_envs:
+        raise ValueError(f"{len(seeds)} seeds were given for {num_envs} envs")
+    return seeds
+
+
+def check_actions(actions: np.ndarray, shape: tuple[int, ...], steps: np.ndarray) -> np.ndarray:
+    """Actions as an array, if they are of ``shape`` ``(num_envs, a)`` and finite.
+
+    Raises:
+        ValueError: if not; the message says in which env and at which of its ``steps``.
+    """
+    actions = np.asarray(actions)
+    if actions.shape != shape:
+        raise ValueError(f"actions have shape {actions.shape}, not {shape}")
+    if not np.isfinite(actions).all():
+        env = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
+        raise ValueError(f"the action for env {env} at step {steps[env]} is not finite")
+    return actions
+
+
+def check_least(**values_and_least: tuple[float, float]) -> None:
+    """Refuse numbers below their least.
+
+    Raises:
+        ValueError: naming the first one that is; NaN is refused too.
+    """
+    for name, (value, least) in values_and_least.items():
+        if not value >= least:
+            raise ValueError(f"{name} must be at least {least}, not {value}")
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse a value that is not one of ``choices``.
+
+    Raises:
+        ValueError: listing the choices.
+    """
+    if value not in choices:
+        allowed = ", ".join(str(choice) for choice in choices)
+        raise ValueError(f"unknown {name} {value!r}: choose one of {allowed}")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
