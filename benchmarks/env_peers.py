@@ -42,7 +42,7 @@ from envs.tasks import SUBSTEPS
 TASK, OFFICIAL_ID = "fetch_push", "FetchPush-v4"
 STOCK, LIGHT, BARE = "ours_stock", "ours_light", "bare"
 SYNC, ASYNC, ENVPOOL = "official_sync", "official_async", "envpool"
-MODELS: dict[str, dict[str, Any]] = {STOCK: {}, LIGHT: {"model": "light"}}
+MODELS: dict[str, dict[str, Any]] = {STOCK: {"model": "stock"}, LIGHT: {"model": "light"}}
 """Ours, and how the vector env is asked for each of its models."""
 POSITIONS, OBJECT_XY = slice(0, 6), slice(3, 5)
 """Where an observation holds the positions of gripper and object, and the object's on the table."""

@@ -122,6 +122,8 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         randomization = read_randomization(randomize or {}, self.task.has_object)
         self._simulations = Simulations(self.task, num_envs, num_threads, randomization, model)
         self._goal_space: GoalSpace = GOAL_SPACES[goal](self._simulations)
+        self.goal_parts = self._goal_space.parts
+        """Parts of a goal that are judged each on its own: the objects."""
         self._goals = np.zeros((num_envs, self._goal_space.dim))
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._generators: list[np.random.Generator] = []

@@ -17,9 +17,10 @@ MIN_OBJECT_DISTANCE = 0.08
 
 
 class GoalSpace(Protocol):
-    """A goal space: ``dim`` numbers read from the simulation, a distance, and a distribution of goals."""
+    """A goal space: ``dim`` numbers in ``parts`` read from the simulation, and a distribution of goals."""
 
     dim: int
+    parts: int
 
     def achieved(self, readings: Readings) -> np.ndarray:
         """The goal that each simulation has reached just now, ``(n, dim)``."""
@@ -61,7 +62,8 @@ class ObjectGoal:
 
     def __init__(self, simulations: Simulations):
         self._task, self._scene = simulations.task, simulations.scene
-        self.dim = 3 * self._task.objects
+        self.parts = self._task.objects
+        self.dim = 3 * self.parts
 
     def achieved(self, readings: Readings) -> np.ndarray:
         return readings.object_pos.reshape(-1, self.dim)
@@ -94,7 +96,7 @@ class ObjectGoal:
 class GripperGoal:
     """The position of the gripper, in metres; above the table where there is an object on it."""
 
-    dim = 3
+    dim, parts = 3, 1
     distances = staticmethod(point_distances)
 
     def __init__(self, simulations: Simulations):
@@ -121,7 +123,7 @@ class JointGoal:
     goal can be reached. The distance adds angles and velocities as one vector of radians.
     """
 
-    dim = 14
+    dim, parts = 14, 1
     distances = staticmethod(whole_distance)
     _SETTLE_STEPS = 20
 

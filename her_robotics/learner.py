@@ -136,6 +136,7 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
         observation=width("observation"),
         goal=width("achieved_goal"),
         action=actions.shape[0],
+        parts=getattr(base, "goal_parts", 1),
     )
     return Task(
         shape=shape,

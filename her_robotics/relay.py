@@ -43,7 +43,7 @@ class Relay:
         if shape.goal % self._size:
             raise ValueError(f"goals of {shape.goal} numbers are no positions of {self._size} each")
         self._objects = shape.goal // self._size
-        shape = replace(shape, goal=self._size)
+        shape = replace(shape, goal=self._size, parts=1)
         self.agent = DDPG(shape, AGENT, task.reward_range)
         capacity = CAPACITY_EPISODES * shape.horizon
         self._replay = Replay(shape, capacity, STRATEGIES["future"], 4.0, task.reward, seed)

@@ -92,25 +92,35 @@ class Replay:
         episode, step, goals = self._draw(np.random.default_rng(self.added), draws)
         achieved = _rows(self._data.achieved_goal, episode, step)
         satisfied = reached(achieved, self._goals(goals))
-        hindsight = ~goals.desired
+        hindsight = ~np.any([part.desired for part in goals], axis=0)
         return float(satisfied[hindsight].mean()) if hindsight.any() else float("nan")
 
     def _draw(
         self, generator: np.random.Generator, count: int
-    ) -> tuple[np.ndarray, np.ndarray, GoalIndex]:
-        """Which transitions, ``(count,)`` episodes and steps, and where their goals are."""
+    ) -> tuple[np.ndarray, np.ndarray, list[GoalIndex]]:
+        """Which transitions, ``(count,)`` episodes and steps, and where each part of their goals is."""
         if not self.added:
             raise ValueError("the replay is empty: add episodes before sampling")
         stored, horizon = len(self), self.shape.horizon
         episode = generator.integers(0, stored, size=count)
         step = generator.integers(0, horizon, size=count)
-        goals = relabel(generator, self._strategy, self._k, episode, step, horizon, stored)
+        goals = [
+            relabel(generator, self._strategy, self._k, episode, step, horizon, stored)
+            for _ in range(self.shape.parts)
+        ]
         return episode, step, goals
 
-    def _goals(self, index: GoalIndex) -> np.ndarray:
-        achieved = _rows(self._data.achieved_goal, index.episode, index.step)
-        desired = self._data.desired_goal.take(index.episode, axis=0)
-        return np.where(index.desired[:, None], desired, achieved)
+    def _goals(self, parts: list[GoalIndex]) -> np.ndarray:
+        chosen = []
+        for index in parts:
+            achieved = _rows(self._data.achieved_goal, index.episode, index.step)
+            desired = self._data.desired_goal.take(index.episode, axis=0)
+            chosen.append(np.where(index.desired[:, None], desired, achieved))
+        if len(chosen) == 1:
+            return chosen[0]
+        width = self.shape.goal // self.shape.parts
+        columns = [goal[:, i * width : (i + 1) * width] for i, goal in enumerate(chosen)]
+        return np.concatenate(columns, axis=1)
 
     def _gather(self, episode: np.ndarray, step: np.ndarray, goal: np.ndarray) -> Batch:
         pair = np.stack([step, step + 1])  # s and s'

@@ -15,12 +15,22 @@ GoalTest = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class EpisodeShape:
-    """Sizes of an episode: T steps, and the widths of observation, goal and action."""
+    """Sizes of an episode.
+
+    Attributes:
+        horizon: steps, T.
+        observation: width of an observation.
+        goal: width of a goal.
+        action: width of an action.
+        parts: parts of equal width that make up a goal and are relabelled each on its own, such as the
+            positions of several objects.
+    """
 
     horizon: int
     observation: int
     goal: int
     action: int
+    parts: int = 1
 
     @property
     def floats(self) -> int:
