@@ -33,7 +33,7 @@ def test_a_task_is_read_from_its_env(make_env: MakeEnv) -> None:
 
 def test_two_objects_are_both_to_be_where_they_should_be(make_env: MakeEnv) -> None:
     task = read_task(make_env("fetch_push_two"))
-    assert (task.shape.goal, task.gripper) == (6, slice(0, 3))
+    assert (task.shape.goal, task.shape.parts, task.gripper) == (6, 2, slice(0, 3))
     desired = np.zeros((4, 6))
     achieved = np.kron([[0, 0], [0, 1], [1, 0], [1, 1]], [0.06, 0.0, 0.0])
     assert task.reached(achieved, desired).tolist() == [True, False, False, False]
