@@ -16,7 +16,8 @@ from her_robotics.files import write_text
 from her_robotics.run_folder import provenance
 
 RESULTS = Path(__file__).resolve().parent / "results"
-OUTPUT_FLAGS = ("--out", "--json")
+OUTPUT_FLAGS = ("--out", "--json", "--runs")
+"""Arguments that say where to write, or how, but not what is measured; ``--json`` takes no value."""
 
 
 class Machine(NamedTuple):
@@ -78,7 +79,7 @@ def publish(
     """
     settings = dataclasses.asdict(arguments)
     for flag in OUTPUT_FLAGS:
-        settings.pop(flag.removeprefix("--"))
+        settings.pop(flag.removeprefix("--"), None)
     traced = provenance()
     traced["versions"] |= {package: metadata.version(package) for package in packages}
     traced["machine"] = {"system": traced["machine"], **where._asdict()}
@@ -100,9 +101,9 @@ def _command(name: str, given: list[str]) -> str:
     for argument in given:
         if skip:
             skip = False
-        elif argument == "--out":
-            skip = True
-        elif argument not in OUTPUT_FLAGS and not argument.startswith("--out="):
+        elif argument in OUTPUT_FLAGS:
+            skip = argument != "--json"
+        elif argument.partition("=")[0] not in OUTPUT_FLAGS:
             kept.append(argument)
     return " ".join(["python", "-m", f"benchmarks.{name}", *kept])
 
