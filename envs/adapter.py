@@ -14,6 +14,7 @@ from .fleet import Fleet, LocalFleet, Step, WorkerFleet
 from .goal_reward import GoalReward, read_goal_reward
 from .making import GoalEnvError, env_name, find_horizon, make_reference, maker
 from .vector import (
+    PARTS,
     ObsDict,
     Seeds,
     check_actions,
@@ -22,8 +23,6 @@ from .vector import (
     read_reset_mask,
     spread_seeds,
 )
-
-PARTS = ("observation", "achieved_goal", "desired_goal")
 
 
 class GoalVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):

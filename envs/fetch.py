@@ -237,12 +237,12 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
             # The lighter model lacks some of the robot's cameras; joint positions mean the same in both.
             self._camera = Camera(load_scene(self.task).model, *self._frame_size)
         simulations = self._simulations
-        none = np.zeros((0, 3))
+        sizes, none = simulations.object_sizes, np.zeros((0, 3))
         return tuple(
             self._camera.render(
                 simulations.qpos[index],
                 self._goal_space.markers(self._goals[index]) if self._show_goal else none,
-                simulations.object_sizes[index],
+                sizes[index],
             )
             for index in range(self.num_envs)
         )

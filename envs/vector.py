@@ -7,6 +7,8 @@ import gymnasium as gym
 import numpy as np
 
 ObsDict = dict[str, np.ndarray]
+PARTS = ("observation", "achieved_goal", "desired_goal")
+"""What a goal env shows at every step."""
 Seeds = int | Sequence[int | None] | None
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .recording import PARTS, Episode
+from ..vector import PARTS
+from .recording import Episode
 from .report import Finding
 from .subject import Subject
 

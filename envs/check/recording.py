@@ -4,9 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..vector import PARTS
 from .report import show
-
-PARTS = ("observation", "achieved_goal", "desired_goal")
 
 Obs = dict[str, np.ndarray]
 

@@ -40,7 +40,7 @@ class Broken(Exception):
         self.finding = Finding(name, f"{explanation}.")
 
 
-def first_line(value: object, longest: int = 120) -> str:
+def brief(value: object, longest: int = 120) -> str:
     """The start of an object's text, fit to stand within a sentence."""
     lines = str(value).strip().splitlines() or [""]
     line = re.split(r"\.\s+(?=[A-Z])", lines[0])[0].rstrip(".")
@@ -49,7 +49,7 @@ def first_line(value: object, longest: int = 120) -> str:
 
 def raised(error: BaseException) -> str:
     """Words for an exception."""
-    message = first_line(error)
+    message = brief(error)
     return f"raised {type(error).__name__}" + (f" ({message})" if message else "")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .recording import Pair, difference
-from .report import Broken, Finding, first_line, raised, show
+from .report import Broken, Finding, brief, raised, show
 from .subject import Subject, failures
 
 PAIRS = 61
@@ -79,7 +79,7 @@ def _needs_info(subject: Subject) -> str | None:
         except Broken as broken:
             if informed is None:
                 raise
-            cause = first_line(repr(broken.__cause__))
+            cause = brief(repr(broken.__cause__))
             return (
                 f"compute_reward works with the step's info but fails with an empty one ({cause})"
             )

@@ -4,8 +4,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from .recording import PARTS
-from .report import Broken, first_line
+from ..vector import PARTS
+from .report import Broken, brief
 
 
 def goal_boxes(env: Any) -> dict[str, gym.spaces.Box]:
@@ -25,12 +25,12 @@ def goal_boxes(env: Any) -> dict[str, gym.spaces.Box]:
     space = getattr(env, "observation_space", None)
     if not isinstance(space, gym.spaces.Dict) or any(part not in space.spaces for part in PARTS):
         mend = f"make it a Dict of Boxes with the keys {', '.join(PARTS)}"
-        raise refuse(f"the observation space is {first_line(space)}", mend)
+        raise refuse(f"the observation space is {brief(space)}", mend)
     boxes: dict[str, gym.spaces.Box] = {}
     for part in PARTS:
         box = space[part]
         if not isinstance(box, gym.spaces.Box):
-            raise refuse(f"the space of {part} is {first_line(box)}", "make it a Box of numbers")
+            raise refuse(f"the space of {part} is {brief(box)}", "make it a Box of numbers")
         boxes[part] = box
     achieved, desired = boxes["achieved_goal"].shape, boxes["desired_goal"].shape
     if achieved != desired:

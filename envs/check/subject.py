@@ -9,8 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from .recording import PARTS, Episode, Obs, difference
-from .report import Broken, first_line, raised, show
+from ..vector import PARTS
+from .recording import Episode, Obs, difference
+from .report import Broken, brief, raised, show
 from .structure import find_method, goal_boxes
 
 LONGEST = 2_000
@@ -171,7 +172,7 @@ class Subject:
         if not isinstance(shown, dict) or any(part not in shown for part in PARTS):
             raise Broken(
                 "not-a-goal-env",
-                f"{where} showed {first_line(shown)}, but hindsight needs all three of "
+                f"{where} showed {brief(shown)}, but hindsight needs all three of "
                 f"{', '.join(PARTS)} at every step: return them in a dict",
             )
         with failures(where):
