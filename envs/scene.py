@@ -8,6 +8,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from .assets import asset
 from .light import lighten
 from .tasks import SUBSTEPS, ModelName, Task
 
@@ -75,20 +76,6 @@ def fetch_assets() -> Path:
     return Path(spec.origin).parent / "envs" / "assets" / "fetch"
 
 
-def overlay_file(name: str) -> Path:
-    """One of our MJCF overlays, in the clone's ``assets/`` or in the installed package.
-
-    Raises:
-        FileNotFoundError: if neither holds it.
-    """
-    here = Path(__file__).resolve().parent
-    candidates = (here.parent / "assets" / name, here / "assets" / name)
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise FileNotFoundError(f"{name} is in none of {[str(path.parent) for path in candidates]}")
-
-
 def build_spec(task: Task) -> mujoco.MjSpec:
     """The task's scene as an editable spec: upstream's MJCF, the task's overlays and our cameras.
 
@@ -97,7 +84,7 @@ def build_spec(task: Task) -> mujoco.MjSpec:
     """
     spec = mujoco.MjSpec.from_file(str(fetch_assets() / task.scene))
     for name in (CAMERAS, *task.overlays):
-        overlay = mujoco.MjSpec.from_file(str(overlay_file(name)))
+        overlay = mujoco.MjSpec.from_file(str(asset(name)))
         spec.attach(overlay, prefix=PREFIX, frame=spec.worldbody.add_frame())
     return spec
 

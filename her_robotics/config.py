@@ -87,10 +87,15 @@ class AgentConfig:
     """Adam's step size for the critics."""
     tau: Annotated[float, Range(0.0, 1.0, open_low=True)] = 0.005
     """Share of the way that targets move to the networks at each update."""
+    average: Annotated[float, Range(0.0, 1.0, open_low=True)] = 1.0
+    """Share of the way that the policy which is tested and kept moves to the actor at each update."""
     action_l2: NonNegative = 1.0
     """Weight of the mean squared action in the actor's loss."""
     clip_target: bool = True
     """Whether targets are clipped to what a return can be: [-1 / (1 - gamma), 0] for our sparse reward."""
+    lookahead: Annotated[int, Range(1)] = 1
+    """Steps over which the return that behaviour got bounds a target from below; 1 does without. It
+    needs deterministic dynamics, as all of our tasks have."""
     num_critics: PositiveCount = 1
     """Critics; targets take the minimum over them."""
     critic_norm: Literal["none", "layer"] = "none"
@@ -102,19 +107,20 @@ class AgentConfig:
 
 
 @dataclass(frozen=True)
-class RelayConfig:
-    """A small agent that keeps the gripper at the object in a share of the training episodes."""
+class GuideConfig:
+    """A small agent that takes turns with the main one in training, and leads it to what moves."""
 
-    share: Fraction = 0.0
-    """Share of the episodes it acts in; 0 does without it. A prior on the task: see the README."""
-    radius: NonNegative = 0.08
-    """Half-width in metres of the cube around the object in which its gripper goals are drawn."""
-    hold: Annotated[float, Range(1.0)] = 8.0
-    """Mean steps for which it keeps a gripper goal."""
-    sigma: NonNegative = 0.3
-    """Standard deviation of the noise on its actions."""
-    updates: Count = 3_000
-    """Updates after which it has learnt to reach and learns no more."""
+    name: Literal["none", "mover", "relay"] = "none"
+    """Who: a mover, which learns to change the achieved goal and needs no knowledge of the task, or a
+    relay, which knows where the gripper is and keeps it at the object: a prior (see the README)."""
+    share: Fraction = 0.5
+    """Share of the time in which it leads."""
+    stretch: Annotated[float, Range(1.0)] = 10.0
+    """Mean steps between draws of who leads."""
+    sigma: NonNegative = 0.5
+    """Standard deviation of the noise on its actions, drawn anew with every stretch."""
+    updates: Count = 15_000
+    """Updates after which it learns no more."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class ExplorationConfig:
     """Share of steps whose action is uniformly random."""
     random_episodes: Count = 8
     """Episodes of uniformly random actions before the policy is used."""
-    relay: RelayConfig = field(default_factory=RelayConfig)
+    guide: GuideConfig = field(default_factory=GuideConfig)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from .config import Config
 from .errors import UserError, first_line
 from .evaluate import Evaluation, evaluate
 from .exploration import Exploration
+from .guides import Guide, make_guide
 from .meters import Averages
 from .relabel import STRATEGIES
-from .relay import Relay
 from .replay import Replay
 from .types import EpisodeShape, Task
 
@@ -58,15 +58,16 @@ class Learner:
     agent: Agent
     replay: Replay
     exploration: Exploration
-    relay: Relay | None = None
+    guide: Guide | None = None
     progress: Progress = field(default_factory=Progress)
     averages: Averages = field(default_factory=Averages)
     best_policy: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def evaluate(self, stream: int) -> Evaluation:
-        """Test the greedy policy on the run's own test episodes of a stream."""
+        """Test the kept policy, without exploration, on the run's own test episodes of a stream."""
         episodes, seed = self.config.eval.episodes, self.config.seed
-        return evaluate(self.test_env, self.task, self.agent.act, episodes, seed, stream)
+        act = self.agent.averaged.act
+        return evaluate(self.test_env, self.task, act, episodes, seed, stream)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to equal an uninterrupted one, between two cycles."""
@@ -74,7 +75,7 @@ class Learner:
             "agent": self.agent.state_dict(),
             "replay": self.replay.state_dict(),
             "exploration": json.dumps(self.exploration.generator.bit_generator.state),
-            "relay": self.relay.state_dict() if self.relay else None,
+            "guide": self.guide.state_dict() if self.guide else None,
             "torch": torch.get_rng_state(),
             "progress": vars(self.progress).copy(),
             "averages": self.averages.state_dict(),
@@ -97,8 +98,8 @@ class Learner:
         self.agent.load_state_dict(state["agent"])
         self.replay.load_state_dict(state["replay"])
         self.exploration.generator.bit_generator.state = json.loads(state["exploration"])
-        if self.relay:
-            self.relay.load_state_dict(state["relay"])
+        if self.guide:
+            self.guide.load_state_dict(state["guide"])
         torch.set_rng_state(state["torch"])
         self.progress = Progress(**state["progress"])
         self.averages.load_state_dict(state["averages"])
@@ -177,23 +178,20 @@ def build(config: Config, make_env: MakeEnv) -> Learner:
             config.replay.k,
             task.reward,
             config.seed,
+            config.agent.lookahead,
         ),
         exploration=Exploration(config.exploration, config.seed + 1),
-        relay=_build_relay(config, task),
+        guide=_build_guide(config, task),
     )
 
 
-def _build_relay(config: Config, task: Task) -> Relay | None:
-    relay = config.exploration.relay
-    if not relay.share:
-        return None
-    if task.gripper is None:
+def _build_guide(config: Config, task: Task) -> Guide | None:
+    guide = config.exploration.guide
+    try:
+        return make_guide(task, guide, config.seed + 2)
+    except ValueError as error:
         goal = config.env.goal or "of its own"
         raise UserError(
-            f"exploration.relay.share = {relay.share} needs goals that are positions of an object; "
-            f"{config.env.task} with goal {goal} has none: set it to 0"
-        )
-    try:
-        return Relay(task, task.gripper, relay, config.seed + 2)
-    except ValueError as error:
-        raise UserError(f"exploration.relay does not fit {config.env.task}: {error}") from error
+            f"exploration.guide.name = {guide.name} does not fit {config.env.task} with goal {goal}: "
+            f"{error}; choose mover or none"
+        ) from error

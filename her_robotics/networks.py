@@ -41,10 +41,16 @@ class Actor(nn.Module):
     def __init__(self, inputs: int, actions: int, hidden: Sequence[int], batch_norm: bool = False):
         super().__init__()
         self.input = nn.Sequential(*_norm("batch" if batch_norm else "none", inputs))
-        self.body = mlp(inputs, hidden, actions, "batch" if batch_norm else "none")
+        body = mlp(inputs, hidden, actions, "batch" if batch_norm else "none")
+        self.body = body.append(nn.Tanh())
+
+    @property
+    def layers(self) -> nn.Sequential:
+        """The whole network as one stack of layers."""
+        return nn.Sequential(*self.input, *self.body)
 
     def forward(self, state_goal: torch.Tensor) -> torch.Tensor:
-        return self.body(self.input(state_goal)).tanh()
+        return self.body(self.input(state_goal))
 
 
 class Critic(nn.Module):
@@ -70,6 +76,11 @@ class Critic(nn.Module):
             )
             inputs, hidden, norm = hidden[0], hidden[1:], "none"
         self.body = mlp(inputs + actions, hidden, 1, norm)
+
+    @property
+    def layers(self) -> nn.Sequential | None:
+        """The network as one stack of layers on state, goal and action, if it is one."""
+        return None if len(self.first) else self.body
 
     def forward(self, state_goal: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         features = self.first(state_goal)

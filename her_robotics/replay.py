@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .relabel import GoalIndex, Strategy, relabel
-from .types import Batch, Episodes, EpisodeShape, GoalTest, RewardFunction
+from .types import Ahead, Batch, Episodes, EpisodeShape, GoalTest, RewardFunction
 
 
 class Replay:
@@ -19,6 +19,7 @@ class Replay:
         k: hindsight goals per real goal.
         reward: recomputes the reward of relabelled transitions.
         seed: of the generator that draws transitions and goals.
+        lookahead: steps by which batches look ahead of each transition at most; 1 or less for none.
 
     Raises:
         ValueError: if ``capacity`` is less than one episode.
@@ -32,8 +33,9 @@ class Replay:
         k: float,
         reward: RewardFunction,
         seed: int,
+        lookahead: int = 0,
     ):
-        self.shape = shape
+        self.shape, self._lookahead = shape, lookahead
         self.max_episodes = capacity // shape.horizon
         if self.max_episodes < 1:
             raise ValueError(f"capacity {capacity} holds no episode of {shape.horizon} steps")
@@ -81,7 +83,17 @@ class Replay:
             ValueError: if nothing is stored yet.
         """
         episode, step, goals = self._draw(self.generator, batch_size)
-        return self._gather(episode, step, self._goals(goals))
+        batch = self._gather(episode, step, self._goals(goals))
+        if self._lookahead < 2:
+            return batch
+        # Up to where a hindsight goal was reached later in the episode, or else to its end.
+        elsewhere = [g.desired | (g.episode != episode) | (g.step <= step) for g in goals]
+        ends = [
+            np.where(other, self.shape.horizon, g.step)
+            for other, g in zip(elsewhere, goals, strict=True)
+        ]
+        steps = np.minimum(np.max(ends, axis=0) - step, self._lookahead)
+        return batch._replace(ahead=self._look_ahead(episode, step, steps, batch.goal.numpy()))
 
     def satisfied_share(self, reached: GoalTest, draws: int = 2048) -> float:
         """Share of hindsight goals that were reached before the transition they are to teach.
@@ -132,6 +144,23 @@ class Replay:
             goal=torch.from_numpy(goal),
             action=torch.from_numpy(_rows(self._data.action, episode, step)),
             reward=torch.from_numpy(reward),
+        )
+
+    def _look_ahead(
+        self, episode: np.ndarray, step: np.ndarray, steps: np.ndarray, goal: np.ndarray
+    ) -> Ahead:
+        """What was achieved ``steps`` steps after ``step``, and the rewards for ``goal`` on the way."""
+        offset = np.arange(1, self._lookahead + 1)  # (n,)
+        on_the_way = offset <= steps[:, None]  # (b, n)
+        passed = step[:, None] + np.minimum(offset, steps[:, None])
+        achieved = _rows(self._data.achieved_goal, episode[:, None], passed)  # (b, n, g)
+        goals = np.broadcast_to(goal[:, None], achieved.shape)
+        rewards = np.where(on_the_way, self._reward(achieved, goals), 0.0).astype(np.float32)
+        return Ahead(
+            observation=torch.from_numpy(_rows(self._data.observation, episode, step + steps)),
+            achieved_goal=torch.from_numpy(achieved[:, -1]),
+            rewards=torch.from_numpy(rewards),
+            steps=torch.from_numpy(steps),
         )
 
     def state_dict(self) -> dict:

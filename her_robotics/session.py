@@ -113,7 +113,7 @@ class Session:
     def _leave_behind(self) -> Evaluation:
         """Test the best policy on fresh episodes, save it, plot and film."""
         learner, progress = self.learner, self.learner.progress
-        learner.agent.policy.load_state_dict(learner.best_policy)
+        learner.agent.averaged.load_state_dict(learner.best_policy)
         result = learner.evaluate(FINAL)
         save_policy(
             self.folder,
@@ -147,7 +147,7 @@ class Session:
         )
         seeds = episode_seeds(self.config.seed, FINAL, 0, video.episodes)
         title = self.config.env.task
-        frames = film(env, self.learner.task, self.learner.agent.act, seeds, title)
+        frames = film(env, self.learner.task, self.learner.agent.averaged.act, seeds, title)
         env.close()
         write_video(self.folder / VIDEO, frames)
 

@@ -66,8 +66,9 @@ def _cycle(learner: Learner, watch: Stopwatch) -> None:
         episodes = _collect(learner)
     learner.replay.add(episodes)
     agent.observe(episodes)
-    if learner.relay:
-        learner.relay.learn(episodes)
+    if learner.guide:
+        with watch("guide"):
+            learner.guide.learn(episodes)
     averages.add(_training_metrics(learner, episodes))
     for _ in range(_updates_due(learner)):
         with watch("sample"):
@@ -81,16 +82,16 @@ def _cycle(learner: Learner, watch: Stopwatch) -> None:
 def _collect(learner: Learner) -> Episodes:
     """One exploring episode in every env."""
     env, exploration, progress = learner.env, learner.exploration, learner.progress
-    relay = learner.relay
+    guide = learner.guide
     shape = (env.num_envs, learner.task.shape.action)
     exploration.start(shape)
-    if relay:
-        relay.start(env.num_envs)
+    if guide:
+        guide.start(env.num_envs)
     random = progress.episodes < exploration.config.random_episodes
 
     def act(obs: GoalObs) -> np.ndarray:
         actions = exploration.uniform(shape) if random else exploration(learner.agent.act(obs))
-        return relay(obs, actions) if relay else actions
+        return guide(obs, actions) if guide else actions
 
     seeds = episode_seeds(learner.config.seed, TRAIN, progress.episodes, env.num_envs)
     episodes = play(env, learner.task.shape.horizon, seeds, act)
@@ -121,7 +122,7 @@ def _test(learner: Learner, watch: Stopwatch) -> Report:
         result = learner.evaluate(TEST)
     if result.success_rate >= progress.best_success:
         progress.best_success, progress.best_step = result.success_rate, progress.steps
-        policy = learner.agent.policy.state_dict()
+        policy = learner.agent.averaged.state_dict()
         learner.best_policy = {name: value.clone() for name, value in policy.items()}
     stretch = progress.steps - progress.tested_at
     progress.tested_at = progress.steps

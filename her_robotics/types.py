@@ -88,6 +88,22 @@ class Episodes(NamedTuple):
     action: np.ndarray
 
 
+class Ahead(NamedTuple):
+    """What behaviour came to within a few steps of each of b transitions.
+
+    Attributes:
+        observation: ``(b, o)``, where it was after ``steps`` steps.
+        achieved_goal: ``(b, g)``, likewise.
+        rewards: ``(b, n)``, of these steps for the transition's goal; 0 beyond ``steps``.
+        steps: ``(b,)``, between 1 and n.
+    """
+
+    observation: torch.Tensor
+    achieved_goal: torch.Tensor
+    rewards: torch.Tensor
+    steps: torch.Tensor
+
+
 class Batch(NamedTuple):
     """b transitions (s, a, r, s') with the goal each is judged against.
 
@@ -97,6 +113,7 @@ class Batch(NamedTuple):
         goal: ``(b, g)``, the desired goal or a hindsight goal.
         action: ``(b, a)``.
         reward: ``(b,)``, of s' for ``goal``.
+        ahead: what behaviour came to further on, where targets are to heed it.
     """
 
     observation: torch.Tensor
@@ -104,3 +121,4 @@ class Batch(NamedTuple):
     goal: torch.Tensor
     action: torch.Tensor
     reward: torch.Tensor
+    ahead: Ahead | None = None

@@ -1,8 +1,11 @@
 """Films of a policy: several episodes side by side, goal visible, success marked."""
 
+import os
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import gymnasium as gym
@@ -12,7 +15,7 @@ import numpy as np
 from .errors import UserError
 from .files import replacing
 from .rollout import ActionFunction, advance, start
-from .types import Task
+from .types import GoalObs, Task
 
 FPS = 25
 SUCCESS_COLOUR, PENDING_COLOUR = (46, 160, 67), (120, 120, 120)
@@ -24,14 +27,48 @@ class VideoError(UserError):
     """A film could not be made."""
 
 
+class Seen(NamedTuple):
+    """One step of n episodes.
+
+    Attributes:
+        frame: all of them side by side, ``(height, width, 3)`` uint8.
+        distance: of each from its goal, ``(n,)``, in the goal's unit.
+        reached: whether that counts as reached, ``(n,)`` bool.
+    """
+
+    frame: np.ndarray
+    distance: np.ndarray
+    reached: np.ndarray
+
+
 def film(
     env: gym.vector.VectorEnv,
     task: Task,
     act: ActionFunction,
     seeds: list[int],
     title: str,
+    goal: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Play one episode in every env and draw all of them side by side.
+    """Play one episode in every env and draw all of them side by side, as ``watch`` does.
+
+    Returns:
+        ``(horizon + 1, height, width, 3)`` uint8 frames.
+
+    Raises:
+        VideoError: if the env renders nothing, or no goal can be given to it.
+    """
+    return np.stack([seen.frame for seen in watch(env, task, act, seeds, title, goal)])
+
+
+def watch(
+    env: gym.vector.VectorEnv,
+    task: Task,
+    act: ActionFunction,
+    seeds: list[int],
+    title: str,
+    goal: np.ndarray | None = None,
+) -> Iterator[Seen]:
+    """Play one episode in every env, step by step.
 
     Args:
         env: a vector env with ``render_mode="rgb_array"``.
@@ -39,15 +76,17 @@ def film(
         act: the policy.
         seeds: one for each env.
         title: written above each episode.
+        goal: the goal of all of them, ``(g,)``, in place of those that the env draws.
 
-    Returns:
-        ``(horizon + 1, height, width, 3)`` uint8 frames.
+    Yields:
+        What is seen at the start and after each step.
 
     Raises:
-        VideoError: if the env renders nothing.
+        VideoError: if the env renders nothing, or no goal can be given to it.
     """
     obs = start(env, seeds)
-    frames = []
+    if goal is not None:
+        obs = _give_goal(env, obs, goal)
     for step in range(task.shape.horizon + 1):
         pictures: Any = env.render()
         if pictures is None:
@@ -58,10 +97,51 @@ def film(
             _tile(picture, title, step, *judged)
             for picture, *judged in zip(pictures, distances, reached, strict=True)
         ]
-        frames.append(_grid(tiles))
+        yield Seen(_grid(tiles), distances, reached)
         if step < task.shape.horizon:
             obs = advance(env, act(obs), step)
-    return np.stack(frames)
+
+
+def _give_goal(env: gym.vector.VectorEnv, obs: GoalObs, goal: np.ndarray) -> GoalObs:
+    """Pursue ``goal`` in every env; what they show then."""
+    base: Any = env.unwrapped
+    if not hasattr(base, "goals"):
+        raise VideoError(f"{base} draws its goals itself: none can be given to it")
+    if goal.shape != obs.desired_goal.shape[1:] or not np.isfinite(goal).all():
+        width = obs.desired_goal.shape[1]
+        raise VideoError(f"a goal of this task is {width} finite numbers, not {goal.tolist()}")
+    goals = np.broadcast_to(goal, obs.desired_goal.shape).astype(np.float64)
+    base.goals = goals
+    return obs._replace(desired_goal=goals)
+
+
+class Window:
+    """A window that shows frames as time passes, until it is closed or q is pressed.
+
+    Args:
+        title: of the window.
+        fps: frames per second.
+    """
+
+    def __init__(self, title: str, fps: int = FPS):
+        self._title, self._wait = title, round(1000 / fps)
+
+    @staticmethod
+    def available() -> bool:
+        """Whether there is a display to open it on. OpenCV would abort without one."""
+        on_a_desktop = sys.platform in ("win32", "darwin")
+        return on_a_desktop or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+
+    def show(self, frame: np.ndarray) -> bool:
+        """Show a ``(height, width, 3)`` RGB frame for its time; False once the window is to close."""
+        cv2.imshow(self._title, frame[..., ::-1])
+        key = cv2.waitKey(self._wait) & 0xFF
+        closed = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
+        return not (closed or key in (ord("q"), 27))
+
+    def close(self) -> None:
+        """Close it."""
+        cv2.destroyAllWindows()
 
 
 def write_video(path: Path, frames: np.ndarray, fps: int = FPS) -> None:

@@ -56,7 +56,7 @@ PUSH: dict[str, Any] = merge(
         "replay": {"strategy": "future_actual"},
         "exploration": {
             "noise": "ornstein_uhlenbeck",
-            "relay": {"share": 0.5, "updates": 230},
+            "guide": {"name": "relay", "updates": 230},
         },
     },
 )

@@ -53,11 +53,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train debug --train.batch-size 1", "train.batch_size 1 at least 2"),
         ("train debug --agent.hidden 16 0", "agent.hidden 0 at least 1"),
         ("train debug --video.size 9999", "video.size 9999 [64, 1024]"),
-        ("train debug --exploration.relay.hold 0.5", "exploration.relay.hold 0.5 at least 1"),
+        ("train debug --exploration.guide.stretch 0.5", "exploration.guide.stretch 0.5 at least 1"),
+        ("train debug --exploration.guide.name dog", "--exploration.guide.name 'dog' mover relay"),
         ("train debug --env.goal object", "'object' gripper joints"),
         ("train debug --env.task fetch_push", "train fetch_push"),
         ("train debug --replay.capacity 50", "replay.capacity 50 env.num_envs"),
-        ("train debug --exploration.relay.share 0.5", "exploration.relay.share 0.5"),
+        ("train debug --exploration.guide.name relay", "exploration.guide.name relay mover none"),
         ("train debug --out", "--out"),
         ("train debug --out=", "--out"),
         ("train --out --seed 1", "--out"),
@@ -67,10 +68,11 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train debug --resume nothing", "--resume"),
         ("train --resume nothing --out other", "--resume"),
         ("eval", "RUN"),
-        ("eval nothing", "nothing policy.json"),
+        ("eval nothing", "nothing neither run policy that ships"),
         ("eval nothing --episodes 0", "--episodes 0 at least 1"),
         ("eval nothing --episodes many", "--episodes 'many' int"),
-        ("record nothing", "nothing policy.json"),
+        ("record nothing", "nothing neither run policy that ships"),
+        ("play nothing", "nothing neither run policy that ships"),
         ("record nothing --size 0", "--size 0 at least 1"),
         ("plot", "run"),
         ("plot nothing", "nothing config.yaml"),
@@ -98,7 +100,7 @@ def test_without_a_command_the_usage_is_shown() -> None:
     bare, asked = command(), command("--help")
     assert (bare.code, asked.code) == (2, 0)
     assert bare.out == asked.out
-    for word in ("train", "eval", "record", "plot", "--resume", *shipped_tasks()):
+    for word in ("train", "eval", "play", "record", "plot", "--resume", *shipped_tasks()):
         assert word in asked.out
 
 
@@ -116,7 +118,7 @@ def test_the_help_of_train_names_every_setting_and_task() -> None:
     assert outcome.code == 0
     shown = outcome.out.replace("-", "_")
     names = list(fields(Config))
-    assert "exploration.relay.share" in names
+    assert "exploration.guide.share" in names
     assert [name for name in names if f"__{name}" not in shown] == []
     for word in (*shipped_tasks(), "debug", "--out", "--resume"):
         assert word in outcome.out

@@ -179,8 +179,8 @@ def test_an_early_end_is_told_and_can_be_ignored(tmp_path: Path) -> None:
         ("FetchPush-v4 --resume nothing", "--resume"),
         ("Nothing-v0", "cannot make Nothing-v0"),
         (
-            "Cli/Healthy-v0 --exploration.relay.share 0.5",
-            "exploration.relay.share = 0.5 Cli/Healthy",
+            "Cli/Healthy-v0 --exploration.guide.name relay",
+            "exploration.guide.name = relay Cli/Healthy choose mover or none",
         ),
         ("no_module:MyEnv-v0", "cannot make no_module:MyEnv-v0 'no_module'"),
         (":MyEnv-v0", "cannot make :MyEnv-v0"),

@@ -13,12 +13,14 @@ from her_robotics.config import (
     AgentConfig,
     Config,
     EnvConfig,
+    GuideConfig,
     ReplayConfig,
     config_folder,
     load_task_config,
     shipped_tasks,
 )
 from her_robotics.goals import GOAL_ENCODERS
+from her_robotics.guides import GUIDES
 from her_robotics.relabel import STRATEGIES
 from her_robotics.strict import ConfigError, from_mapping, merge, read_yaml, to_mapping, validate
 
@@ -102,6 +104,7 @@ def test_any_mapping_is_a_config_or_a_one_line_config_error(values: dict[Any, An
         ({"agent": {"actor_lr": 0}}, ["agent.actor_lr", "0", "more than 0"]),
         ({"agent": {"actor_lr": float("nan")}}, ["agent.actor_lr", "nan", "more than 0"]),
         ({"replay": {"k": -1}}, ["replay.k", "-1", "at least 0"]),
+        ({"agent": {"lookahead": 0}}, ["agent.lookahead", "0", "at least 1"]),
         ({"train": {"batch_size": 1}}, ["train.batch_size", "1", "at least 2"]),
         ({"eval": {"num_envs": 0}}, ["eval.num_envs", "0", "at least 1"]),
         ({"video": {"episodes": 17}}, ["video.episodes", "17", "[1, 16]"]),
@@ -220,6 +223,7 @@ def test_an_unknown_task_is_answered_with_the_shipped_ones() -> None:
         (ReplayConfig, "strategy", STRATEGIES),
         (AgentConfig, "name", AGENTS),
         (AgentConfig, "goal_encoder", GOAL_ENCODERS),
+        (GuideConfig, "name", {"none": None, **GUIDES}),
     ],
 )
 def test_what_a_config_may_choose_is_what_is_registered(

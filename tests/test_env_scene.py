@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from envs import TASKS
-from envs.scene import CAMERAS, build_spec, fetch_assets, load_scene, overlay_file
+from envs.assets import asset
+from envs.scene import CAMERAS, build_spec, fetch_assets, load_scene
 
 from .conftest import MakeEnv
 
@@ -31,9 +32,9 @@ def test_the_overlay_adds_cameras_and_nothing_that_physics_feels(task: str) -> N
 
 
 def test_overlays_stand_among_the_assets() -> None:
-    assert "<camera" in overlay_file(CAMERAS).read_text(encoding="utf-8")
+    assert "<camera" in asset(CAMERAS).read_text(encoding="utf-8")
     with pytest.raises(FileNotFoundError, match=r"no_such\.xml"):
-        overlay_file("no_such.xml")
+        asset("no_such.xml")
 
 
 @EVERY_TASK

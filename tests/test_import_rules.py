@@ -23,7 +23,7 @@ LAYERS: tuple[set[str], ...] = (
         "relabel",
         "normalizer",
         "networks",
-        "gradients",
+        "backprop",
         "statistics",
     },
     {"replay", "goals", "exploration"},

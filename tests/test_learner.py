@@ -18,6 +18,7 @@ from .helpers import GoalPoints, RewardedPoints
 from .runs import PUSH, REACH, after, reports_of, same, start, tiny
 
 PUSH_TWO = merge(PUSH, {"env": {"task": "fetch_push_two"}})
+MOVED = merge(PUSH, {"exploration": {"guide": {"name": "mover"}}, "agent": {"lookahead": 5}})
 
 
 def test_a_task_is_read_from_its_env(make_env: MakeEnv) -> None:
@@ -135,8 +136,10 @@ def test_a_replay_smaller_than_a_cycle_is_refused() -> None:
 
 @pytest.mark.parametrize("env", [{"task": "fetch_reach"}, {"task": "fetch_push", "goal": "joints"}])
 def test_a_relay_is_refused_where_nothing_is_to_be_moved(env: dict[str, str]) -> None:
-    with pytest.raises(UserError, match=r"exploration\.relay\.share = 0\.5"):
-        start(tiny(env=env, exploration={"relay": {"share": 0.5}}))
+    said = rf"exploration\.guide\.name = relay .* {env['task']} .*; choose mover or none"
+    with pytest.raises(UserError, match=said):
+        start(tiny(env=env, exploration={"guide": {"name": "relay"}}))
+    start(tiny(env=env, exploration={"guide": {"name": "mover"}})).close()
 
 
 def test_the_threads_asked_for_are_used() -> None:
@@ -148,7 +151,7 @@ def test_the_threads_asked_for_are_used() -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("base", [REACH, PUSH, PUSH_TWO])
+@pytest.mark.parametrize("base", [REACH, PUSH, PUSH_TWO, MOVED])
 def test_a_state_survives_the_disk_and_a_new_learner_to_the_last_bit(
     base: dict[str, Any], tmp_path: Any
 ) -> None:

@@ -44,7 +44,14 @@ SETTINGS = st.fixed_dictionaries(
             }
         ),
         "exploration": st.fixed_dictionaries(
-            {"relay": st.fixed_dictionaries({"share": st.floats(0.0, 1.0)})}
+            {
+                "guide": st.fixed_dictionaries(
+                    {
+                        "name": st.sampled_from(["none", "mover", "relay"]),
+                        "share": st.floats(0.0, 1.0),
+                    }
+                )
+            }
         ),
         "train": st.fixed_dictionaries({"checkpoint_seconds": st.floats(0.0, 1e9)}),
     },

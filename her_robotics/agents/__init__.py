@@ -15,6 +15,8 @@ class Agent(Protocol):
     """What the training loop asks of an algorithm."""
 
     policy: Policy
+    averaged: Policy
+    """The policy that is tested and kept, where that is another than the one that explores."""
 
     def act(self, obs: GoalObs) -> np.ndarray:
         """Greedy actions, ``(n, a)`` in [-1, 1]."""

@@ -5,13 +5,13 @@ import copy
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ..backprop import Network, flatten, network
 from ..config import AgentConfig
 from ..goals import GOAL_ENCODERS
 from ..networks import Actor, Critic, Critics
 from ..normalizer import Normalizer
-from ..types import Batch, Episodes, EpisodeShape, GoalObs
+from ..types import Ahead, Batch, Episodes, EpisodeShape, GoalObs
 
 SPARSE = (-1.0, 0.0)
 """Range of the sparse reward."""
@@ -70,17 +70,29 @@ class DDPG:
         self.critics = Critics(Critic(*sizes, norm) for _ in range(config.num_critics))
         self.target_actor = copy.deepcopy(self.policy.actor).requires_grad_(False)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        self.actor_optimizer = torch.optim.Adam(
-            self.policy.actor.parameters(), config.actor_lr, fused=True
-        )
-        self.critic_optimizer = torch.optim.Adam(
-            self.critics.parameters(), config.critic_lr, fused=True
-        )
-        self._polyak = get_ema_multi_avg_fn(1.0 - config.tau)
-        self._averaged = (
-            [*_floats(self.target_actor), *_floats(self.target_critics)],
-            [*_floats(self.policy.actor), *_floats(self.critics)],
-        )
+        # One vector each, so that Adam and the averages touch one tensor in place of a dozen.
+        actor, target_actor = flatten(self.policy.actor), flatten(self.target_actor)
+        critics, target_critics = flatten(self.critics), flatten(self.target_critics)
+        self.actor_optimizer = torch.optim.Adam([actor], config.actor_lr, fused=True)
+        self.critic_optimizer = torch.optim.Adam([critics], config.critic_lr, fused=True)
+        self._followers = [
+            (target_actor, actor),
+            (target_critics, critics),
+            *zip(_moments(self.target_actor), _moments(self.policy.actor), strict=True),
+            *zip(_moments(self.target_critics), _moments(self.critics), strict=True),
+        ]
+        self.averaged = self.policy
+        """The policy that is tested and kept: of averaged weights if ``config.average`` is below 1."""
+        self._kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+        if config.average < 1.0:
+            self.averaged = copy.copy(self.policy)
+            self.averaged._modules = {**self.policy._modules}  # all is shared but the actor
+            self.averaged.actor = copy.deepcopy(self.policy.actor).requires_grad_(False)
+            self._kept += [
+                (flatten(self.averaged.actor), actor),
+                *zip(_moments(self.averaged.actor), _moments(self.policy.actor), strict=True),
+            ]
+        self._networks: dict[tuple[nn.Module, int], Network] = {}
         self.lowest_value, self.highest_value = (r / (1.0 - config.gamma) for r in reward_range)
         """Returns of getting the least, and the greatest, reward for ever."""
         self.updates = 0
@@ -94,13 +106,16 @@ class DDPG:
         self.policy.normalizer.update(torch.as_tensor(episodes.observation))
         self.policy.encoder.observe(torch.as_tensor(episodes.desired_goal))
 
+    @torch.no_grad()
     def update(self, batch: Batch) -> dict[str, torch.Tensor]:
         """One step on critics and actor, then targets; returns diagnostics as 0-d tensors."""
-        with torch.no_grad():
-            state_goal, next_state_goal = self.policy.encode(
-                batch.observation, batch.achieved_goal, batch.goal
-            )
-        metrics = self._update_critics(state_goal, next_state_goal, batch)
+        state_goal, next_state_goal = self.policy.encode(
+            batch.observation, batch.achieved_goal, batch.goal
+        )
+        target = self.targets(next_state_goal, batch.reward)
+        if batch.ahead is not None:
+            target = torch.maximum(target, self.lower_bound(batch.ahead, batch.goal))
+        metrics = self._update_critics(state_goal, batch.action, target)
         if self.updates % self.config.actor_every == 0:
             metrics |= self._update_actor(state_goal)
         self._update_targets()
@@ -110,59 +125,105 @@ class DDPG:
     @torch.no_grad()
     def targets(self, next_state_goal: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
         """y = r + γ min Q'(s' ‖ g, μ'(s' ‖ g)), clipped to what a return can be; ``(b,)``."""
-        self.target_actor.eval()
-        self.target_critics.eval()
-        next_action = self.target_actor(next_state_goal)
-        next_value = self.target_critics(next_state_goal, next_action).amin(dim=0)
-        target = reward + self.config.gamma * next_value
-        if self.config.clip_target:
-            target = target.clamp(self.lowest_value, self.highest_value)
-        return target
+        return self._clip(reward + self.config.gamma * self._target_value(next_state_goal))
+
+    @torch.no_grad()
+    def lower_bound(self, ahead: Ahead, goal: torch.Tensor) -> torch.Tensor:
+        """r_0 + γ r_1 + … + γⁿ min Q'(s_n ‖ g, μ'(s_n ‖ g)), clipped alike; ``(b,)``.
+
+        What behaviour got in n steps is a lower bound of what the best policy gets, if dynamics are
+        deterministic; a target raised to it learns in one update what takes n of one step each (He
+        et al. 2017, "Learning to Play in a Day: Faster Deep RL by Optimality Tightening", equation 3).
+        Behaviour pursued another goal than the hindsight one, so without the maximum it would mislead.
+        """
+        gamma, count = self.config.gamma, ahead.rewards.shape[1]
+        discounted = ahead.rewards @ (gamma ** torch.arange(count, dtype=torch.float32))
+        state_goal = self.policy.encode(ahead.observation, ahead.achieved_goal, goal)
+        value = self._target_value(state_goal)
+        return self._clip(discounted + gamma**ahead.steps * value)
+
+    def _target_value(self, state_goal: torch.Tensor) -> torch.Tensor:
+        """min Q'(s ‖ g, μ'(s ‖ g)), ``(b,)``."""
+        self._set_training(self.target_actor, False)
+        self._set_training(self.target_critics, False)
+        action = self._network(self.target_actor, state_goal).forward(state_goal)
+        first, *others = (
+            self._network(critic, state_goal).forward(state_goal, action).view(-1)
+            for critic in self.target_critics
+        )
+        for other in others:
+            first = torch.minimum(first, other)
+        return first
+
+    def _clip(self, target: torch.Tensor) -> torch.Tensor:
+        if not self.config.clip_target:
+            return target
+        return target.clamp_(self.lowest_value, self.highest_value)
 
     def _update_critics(
-        self, state_goal: torch.Tensor, next_state_goal: torch.Tensor, batch: Batch
+        self, state_goal: torch.Tensor, action: torch.Tensor, target: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        target = self.targets(next_state_goal, batch.reward)
-        self.critics.train()
-        values = self.critics(state_goal, batch.action)
-        loss = (values - target).square().mean(dim=1).sum()
-        self.critic_optimizer.zero_grad()
-        loss.backward()
+        """Descend the critics' mean squared errors from ``target`` ``(b,)``."""
+        self._set_training(self.critics, True)
+        losses, means = [], []
+        for critic in self.critics:
+            net = self._network(critic, state_goal)
+            values = net.forward(state_goal, action)
+            error = values - target.view(values.shape)
+            net.backward(error * (2.0 / len(target)))
+            losses.append(error.square().mean())
+            means.append(values.mean())
         self.critic_optimizer.step()
         return {
-            "critic_loss": loss.detach(),
-            "q_mean": values.detach().mean(),
+            "critic_loss": torch.stack(losses).sum(),
+            "q_mean": torch.stack(means).mean(),
             "target_mean": target.mean(),
             "target_at_bound": (target <= self.lowest_value).float().mean(),
         }
 
     def _update_actor(self, state_goal: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Ascend Q(s ‖ g, μ(s ‖ g)) less the action's weighted mean square, by the pathwise gradient."""
-        self.policy.actor.train()
-        self.critics.eval()
-        action = self.policy.actor(state_goal)
-        value = self.critics[0](state_goal, action).mean()
-        loss = self.config.action_l2 * action.square().mean() - value
-        parameters = list(self.policy.actor.parameters())
-        # Only the actor's gradients are asked for, so the critic's weights cost none.
-        for parameter, gradient in zip(
-            parameters, torch.autograd.grad(loss, parameters), strict=True
-        ):
-            parameter.grad = gradient
+        """Ascend Q(s ‖ g, μ(s ‖ g)) less the action's weighted mean square, by the pathwise gradient
+        ∇θ μ(s ‖ g) ∇a Q(s ‖ g, a) (Silver et al. 2014; Lillicrap et al. 2015, equation 6).
+        """
+        self._set_training(self.policy.actor, True)
+        self._set_training(self.critics, False)
+        actor, critic = (
+            self._network(each, state_goal) for each in (self.policy.actor, self.critics[0])
+        )
+        action = actor.forward(state_goal)
+        value = critic.forward(state_goal, action)
+        ascent = torch.full_like(value, -1.0 / len(value))
+        gradient = critic.backward(ascent, parameters=False, inputs=True)
+        assert gradient is not None
+        actor.backward(gradient + action * (2.0 * self.config.action_l2 / action.numel()))
         self.actor_optimizer.step()
-        saturated = (action.detach().abs() > 0.99).float().mean()
-        return {"actor_q": value.detach(), "action_saturation": saturated}
+        saturated = (action.abs() > 0.99).float().mean()
+        return {"actor_q": value.mean(), "action_saturation": saturated}
 
     @torch.no_grad()
     def _update_targets(self) -> None:
-        """θ' ← τ θ + (1 - τ) θ'."""
-        targets, sources = self._averaged
-        self._polyak(targets, sources, None)
+        """θ' ← τ θ + (1 - τ) θ', and the same for the policy that is kept."""
+        for follower, followed in self._followers:
+            follower.lerp_(followed, self.config.tau)
+        for follower, followed in self._kept:
+            follower.lerp_(followed, self.config.average)
+
+    def _network(self, module: nn.Module, state_goal: torch.Tensor) -> Network:
+        """``module`` made ready for a batch as large as this one."""
+        key = (module, len(state_goal))
+        if key not in self._networks:
+            self._networks[key] = network(*key)
+        return self._networks[key]
+
+    def _set_training(self, module: nn.Module, training: bool) -> None:
+        if self.config.batch_norm:  # only batch normalisation knows the difference
+            module.train(training)
 
     def state_dict(self) -> dict:
         """Everything that learning goes on from."""
         return {
             "policy": self.policy.state_dict(),
+            "averaged_actor": self.averaged.actor.state_dict(),
             "critics": self.critics.state_dict(),
             "target_actor": self.target_actor.state_dict(),
             "target_critics": self.target_critics.state_dict(),
@@ -174,6 +235,7 @@ class DDPG:
     def load_state_dict(self, state: dict) -> None:
         """Restore what ``state_dict`` gave."""
         self.policy.load_state_dict(state["policy"])
+        self.averaged.actor.load_state_dict(state["averaged_actor"])
         self.critics.load_state_dict(state["critics"])
         self.target_actor.load_state_dict(state["target_actor"])
         self.target_critics.load_state_dict(state["target_critics"])
@@ -182,6 +244,6 @@ class DDPG:
         self.updates = state["updates"]
 
 
-def _floats(module: nn.Module) -> list[torch.Tensor]:
-    """Parameters and floating buffers (batch normalisation's moments), in a fixed order."""
-    return [value for value in module.state_dict().values() if value.is_floating_point()]
+def _moments(module: nn.Module) -> list[torch.Tensor]:
+    """Batch normalisation's moments, in a fixed order."""
+    return [value for value in module.buffers() if value.is_floating_point()]

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..rollout import NonFiniteError
 from .checking import check
 from .plotting import plot
-from .policies import evaluate_policy, record
+from .policies import evaluate_policy, play, record
 from .training import train
 
 USAGE = """\
@@ -27,11 +27,13 @@ commands:
   train --env ID [OPTIONS]   train in any Gymnasium goal env
   train --resume RUN         go on with a stopped run
   eval RUN [OPTIONS]         test a trained policy on fresh episodes
+  play RUN [OPTIONS]         watch a trained policy, also at a goal of your own
   record RUN [OPTIONS]       film a trained policy
   plot RUN [RUN ...]         draw success against steps and time
   check ENV [OPTIONS]        find what in a goal env breaks hindsight
 
-`her-robotics COMMAND --help` lists a command's options. RUN is the folder of a run.
+`her-robotics COMMAND --help` lists a command's options. RUN is the folder of a run,
+or the task of a policy that ships with the project.
 """
 
 
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "train": train,
         "eval": evaluate_policy,
         "record": record,
+        "play": play,
         "plot": plot,
         "check": check,
     }

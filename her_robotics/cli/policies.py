@@ -1,4 +1,4 @@
-"""`her-robotics eval` and `record`: what a trained policy can do."""
+"""`her-robotics eval`, `record` and `play`: what a trained policy can do."""
 
 import dataclasses
 import json
@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import gymnasium as gym
+import numpy as np
 import tyro
 
 import envs
+from envs.assets import trained_policies
 
 from ..checkpoint import CARD, SavedPolicy, load_policy
 from ..config import EnvConfig
@@ -19,10 +21,11 @@ from ..rollout import episode_seeds
 from ..run_folder import VIDEO
 from ..train import FINAL
 from ..types import Task
-from ..video import film, write_video
+from ..video import Window, film, watch, write_video
 from .making import env_maker, task_name
 from .parse import at_least, parse
 
+Run = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 EVAL_ENVS = 100
 """Simulations that play test episodes at once."""
 
@@ -31,8 +34,8 @@ EVAL_ENVS = 100
 class EvalArguments:
     """Test a trained policy on fresh episodes."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder of the run."""
+    run: Run
+    """Folder of the run, or the task of a policy that ships with the project."""
     episodes: int = 100
     """Test episodes."""
     env: str | None = None
@@ -47,14 +50,32 @@ class EvalArguments:
 class RecordArguments:
     """Film a trained policy."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder of the run."""
+    run: Run
+    """Folder of the run, or the task of a policy that ships with the project."""
     out: str | None = None
-    """The film; without it, policy.mp4 in the run folder."""
+    """The film; without it, policy.mp4 in the run folder, or TASK.mp4 here for one that ships."""
+    goal: tuple[float, ...] | None = None
+    """A goal given by hand, for all episodes: x, y and z in metres for an object or the gripper."""
     episodes: int = 4
     """Episodes shown side by side."""
     size: int = 320
     """Width and height of each, in pixels."""
+    seed: int = 1_000
+    """Seed of the episodes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayArguments:
+    """Watch a trained policy in a window, episode after episode. Press q to end."""
+
+    run: Run
+    """Folder of the run, or the task of a policy that ships with the project."""
+    episodes: int = 10
+    """Episodes to play."""
+    goal: tuple[float, ...] | None = None
+    """A goal given by hand, for all episodes: x, y and z in metres for an object or the gripper."""
+    size: int = 640
+    """Width and height in pixels."""
     seed: int = 1_000
     """Seed of the episodes."""
 
@@ -91,13 +112,68 @@ def record(arguments: list[str]) -> int:
     at_least("--seed", given.seed, 0)
     size = {"width": given.size, "height": given.size}
     saved, env, task = _open(given.run, given.episodes, None, render_mode="rgb_array", **size)
-    path = Path(given.out) if given.out else Path(given.run) / VIDEO
+    run = Path(given.run)
+    path = run / VIDEO if run.is_dir() else Path(f"{saved.env.task}.mp4")
+    path = Path(given.out) if given.out else path
     seeds = episode_seeds(given.seed, FINAL, 0, given.episodes)
-    frames = film(env, task, saved.policy.act, seeds, saved.env.task)
+    frames = film(env, task, saved.policy.act, seeds, saved.env.task, _as_goal(given.goal))
     env.close()
     write_video(path, frames)
     print(f"{path}: {len(frames)} frames of {given.episodes} episodes")
     return 0
+
+
+def play(arguments: list[str]) -> int:
+    """Watch a policy; returns the exit code."""
+    given = parse(PlayArguments, arguments, "her-robotics play")
+    at_least("--episodes", given.episodes, 1)
+    at_least("--size", given.size, 16)
+    at_least("--seed", given.seed, 0)
+    size = {"width": given.size, "height": given.size}
+    saved, env, task = _open(given.run, 1, None, render_mode="rgb_array", **size)
+    window = Window(f"her_robotics {saved.env.task}") if Window.available() else None
+    if window is None:
+        print("there is no display to open a window on: `her-robotics record` makes a film")
+    try:
+        for number in range(given.episodes):
+            seeds = episode_seeds(given.seed, FINAL, number, 1)
+            title, goal = saved.env.task, _as_goal(given.goal)
+            last = None
+            for last in watch(env, task, saved.policy.act, seeds, title, goal):
+                if window and not window.show(last.frame):
+                    return 0
+            assert last is not None
+            outcome = "reached" if last.reached[0] else "missed"
+            print(
+                f"episode {number + 1}: {outcome}, {last.distance[0]:.3f} off at the end",
+                flush=True,
+            )
+    finally:
+        env.close()
+        if window:
+            window.close()
+    return 0
+
+
+def _as_goal(given: tuple[float, ...] | None) -> np.ndarray | None:
+    return None if given is None else np.array(given)
+
+
+def find_run(name: str) -> Path:
+    """The folder of a run, or of a policy that ships with the project.
+
+    Raises:
+        UserError: if there is neither.
+    """
+    folder, shipped = Path(name), trained_policies()
+    if folder.exists() or folder.name != name:
+        return folder
+    if name not in shipped:
+        choices = ", ".join(shipped) or "there is none"
+        raise UserError(
+            f"{name} is neither the folder of a run nor a policy that ships with the project: {choices}"
+        )
+    return shipped[name]
 
 
 def _open(
@@ -108,7 +184,7 @@ def _open(
     Raises:
         UserError: if there is no sound policy, or the task is no longer what it was.
     """
-    saved = load_policy(Path(run))
+    saved = load_policy(find_run(run))
     config = saved.env
     if other:
         kept = {
