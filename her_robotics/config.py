@@ -117,9 +117,12 @@ class GuideConfig:
     """Share of the time in which it leads."""
     stretch: Annotated[float, Range(1.0)] = 10.0
     """Mean steps between draws of who leads."""
-    sigma: NonNegative = 0.5
-    """Standard deviation of the noise on its actions, drawn anew with every stretch."""
-    updates: Count = 15_000
+    sigma: NonNegative = 0.3
+    """Standard deviation of the noise on its actions, drawn anew at every step."""
+    drift: NonNegative = 0.0
+    """Standard deviation of noise on its actions that is kept for a stretch: fingers that
+    close stay closed."""
+    updates: Count = 10_000
     """Updates after which it learns no more."""
 
 

@@ -20,8 +20,6 @@ from ..replay import Replay
 from ..types import Episodes, EpisodeShape, GoalObs, RewardFunction
 
 BATCH_SIZE = 256
-JITTER = 0.1
-"""Standard deviation of the noise that changes with every step."""
 
 
 class Guide(ABC):
@@ -55,7 +53,7 @@ class Guide(ABC):
         self._replay = Replay(shape, room, hindsight, 4.0, reward, seed)
         self._generator = np.random.default_rng(seed)
         self._actions = shape.action
-        self._leads, self._bias = np.zeros(0, dtype=bool), np.zeros((0, shape.action))
+        self._leads, self._drift = np.zeros(0, dtype=bool), np.zeros((0, shape.action))
         self.taught = True
         """Whether there has been anything to learn from."""
 
@@ -70,7 +68,7 @@ class Guide(ABC):
     def start(self, num_envs: int) -> None:
         """Begin new episodes: choose in which of them it leads first."""
         self._leads = self._generator.random(num_envs) < self.config.share
-        self._bias = self._draw_bias(num_envs)
+        self._drift = self._draw_drift(num_envs)
 
     def __call__(self, obs: GoalObs, actions: np.ndarray) -> np.ndarray:
         """``actions`` ``(n, a)``, replaced by the guide's own in the envs in which it leads just now."""
@@ -78,16 +76,16 @@ class Guide(ABC):
         turn = self._generator.random(count) < 1.0 / self.config.stretch
         chosen = self._generator.random(count) < self.config.share
         self._leads = np.where(turn, chosen, self._leads)
-        self._bias = np.where(turn[:, None], self._draw_bias(count), self._bias)
+        self._drift = np.where(turn[:, None], self._draw_drift(count), self._drift)
         if not self.agent.updates:
             return actions
-        noise = self._bias + self._generator.normal(0.0, JITTER, actions.shape)
+        noise = self._drift + self._generator.normal(0.0, self.config.sigma, actions.shape)
         leading = np.clip(self.lead(obs) + noise, -1.0, 1.0)
         return np.where(self._leads[:, None], leading, actions).astype(np.float32)
 
-    def _draw_bias(self, count: int) -> np.ndarray:
+    def _draw_drift(self, count: int) -> np.ndarray:
         """Noise that is kept for a stretch, so that fingers which close stay closed; ``(count, a)``."""
-        return self._generator.normal(0.0, self.config.sigma, (count, self._actions))
+        return self._generator.normal(0.0, self.config.drift, (count, self._actions))
 
     def learn(self, episodes: Episodes) -> None:
         """Learn from new episodes, one update a step until it has had its share."""
