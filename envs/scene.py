@@ -8,7 +8,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from .assets import asset
+from .shipped import asset
 from .light import lighten
 from .tasks import SUBSTEPS, ModelName, Task
 

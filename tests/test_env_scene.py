@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from envs import TASKS
-from envs.assets import asset
+from envs.shipped import asset
 from envs.scene import CAMERAS, build_spec, fetch_assets, load_scene
 
 from .conftest import MakeEnv

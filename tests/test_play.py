@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.assets import trained_policies
+from envs.shipped import trained_policies
 from her_robotics.checkpoint import load_policy
 from her_robotics.cli.policies import find_run
 from her_robotics.errors import UserError

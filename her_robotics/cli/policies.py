@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 import envs
-from envs.assets import trained_policies
+from envs.shipped import trained_policies
 
 from ..checkpoint import CARD, SavedPolicy, load_policy
 from ..config import EnvConfig
