@@ -8,8 +8,8 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from .shipped import asset
 from .light import lighten
+from .shipped import asset
 from .tasks import SUBSTEPS, ModelName, Task
 
 GRIP_SITE = "robot0:grip"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from envs import TASKS
-from envs.shipped import asset
 from envs.scene import CAMERAS, build_spec, fetch_assets, load_scene
+from envs.shipped import asset
 
 from .conftest import MakeEnv
 
