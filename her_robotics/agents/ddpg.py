@@ -75,23 +75,18 @@ class DDPG:
         critics, target_critics = flatten(self.critics), flatten(self.target_critics)
         self.actor_optimizer = torch.optim.Adam([actor], config.actor_lr, fused=True)
         self.critic_optimizer = torch.optim.Adam([critics], config.critic_lr, fused=True)
-        self._followers = [
-            (target_actor, actor),
-            (target_critics, critics),
-            *zip(_moments(self.target_actor), _moments(self.policy.actor), strict=True),
-            *zip(_moments(self.target_critics), _moments(self.critics), strict=True),
-        ]
         self.averaged = self.policy
         """The policy that is tested and kept: of averaged weights if ``config.average`` is below 1."""
-        self._kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._followers = [
+            *_pairs(self.target_actor, target_actor, self.policy.actor, actor, config.tau),
+            *_pairs(self.target_critics, target_critics, self.critics, critics, config.tau),
+        ]
         if config.average < 1.0:
             self.averaged = copy.copy(self.policy)
             self.averaged._modules = {**self.policy._modules}  # all is shared but the actor
-            self.averaged.actor = copy.deepcopy(self.policy.actor).requires_grad_(False)
-            self._kept += [
-                (flatten(self.averaged.actor), actor),
-                *zip(_moments(self.averaged.actor), _moments(self.policy.actor), strict=True),
-            ]
+            kept = copy.deepcopy(self.policy.actor).requires_grad_(False)
+            self.averaged.actor = kept
+            self._followers += _pairs(kept, flatten(kept), self.policy.actor, actor, config.average)
         self._networks: dict[tuple[nn.Module, int], Network] = {}
         self.lowest_value, self.highest_value = (r / (1.0 - config.gamma) for r in reward_range)
         """Returns of getting the least, and the greatest, reward for ever."""
@@ -203,10 +198,8 @@ class DDPG:
     @torch.no_grad()
     def _update_targets(self) -> None:
         """θ' ← τ θ + (1 - τ) θ', and the same for the policy that is kept."""
-        for follower, followed in self._followers:
-            follower.lerp_(followed, self.config.tau)
-        for follower, followed in self._kept:
-            follower.lerp_(followed, self.config.average)
+        for follower, followed, share in self._followers:
+            follower.lerp_(followed, share)
 
     def _network(self, module: nn.Module, state_goal: torch.Tensor) -> Network:
         """``module`` made ready for a batch as large as this one."""
@@ -242,6 +235,18 @@ class DDPG:
         self.actor_optimizer.load_state_dict(state["actor_optimizer"])
         self.critic_optimizer.load_state_dict(state["critic_optimizer"])
         self.updates = state["updates"]
+
+
+def _pairs(
+    follower: nn.Module,
+    weights: torch.Tensor,
+    followed: nn.Module,
+    source: torch.Tensor,
+    share: float,
+) -> list[tuple[torch.Tensor, torch.Tensor, float]]:
+    """What moves by ``share`` of its way to what: all weights, and batch normalisation's moments."""
+    moments = zip(_moments(follower), _moments(followed), strict=True)
+    return [(weights, source, share), *((ours, theirs, share) for ours, theirs in moments)]
 
 
 def _moments(module: nn.Module) -> list[torch.Tensor]:
