@@ -1,10 +1,11 @@
 """Stable-Baselines3 on our tasks: `python -m benchmarks.peers fetch_push --peer sb3-tqc --hours 1`.
 
 What is measured is how long a peer trains until it succeeds, by the clock and the tests of our own
-runs: the clock counts collecting and updating, not testing; a test is the success at the last step of
-the greedy policy over the same 100 episodes of the same seed and stream. A run ends at the first test
-that reaches the target, or when its hours of that clock are spent; the same command goes on with it.
-A run that was gone on with has drawn other random numbers than one that was not interrupted.
+runs: the clock counts collecting and updating, not testing, and where the machine is busy a peer is
+charged the processor's time alone; a test is the success at the last step of the greedy policy over the
+same 100 episodes of the same seed and stream. A run ends at the first test that reaches the target, or
+when its hours of that clock are spent; the same command goes on with it. A run that was gone on with has
+drawn other random numbers than one that was not interrupted.
 
 Where the settings are from: sb3-tqc has rl_zoo3 2.0's for FetchPush, without normalisation and time
 feature (hyperparams/tqc.yml). The zoo now has none of SAC or DDPG for Fetch: they get the same, and
@@ -141,7 +142,7 @@ def train_and_publish(given: Arguments) -> int:
                 run.close()
     results = {
         "success": "share of 100 test episodes within the threshold at their last step",
-        "seconds": "collecting and updating, tests left out",
+        "seconds": "collecting and updating, tests left out; the less of clock and processor time",
         "peer": full,
         "median": cross(list(rows.values()), given.target)._asdict(),
         "seeds": rows,
