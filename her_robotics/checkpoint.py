@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from .agents import Policy
+from .agents import AGENTS, Policy
 from .config import AgentConfig, EnvConfig
 from .errors import UserError, first_line
 from .files import replacing, write_text
@@ -129,7 +129,8 @@ def load_policy(folder: Path) -> SavedPolicy:
         env = from_mapping(EnvConfig, card["env"])
         # On the meta device nothing is allocated, however large a card claims the network to be.
         with torch.device("meta"):
-            policy = Policy(shape, from_mapping(AgentConfig, card["agent"]))
+            agent = from_mapping(AgentConfig, card["agent"])
+            policy = AGENTS[agent.name].policy_class(shape, agent)
     except Exception as error:  # a card may be wrong in as many ways as JSON allows
         reason = first_line(error)
         raise CheckpointError(f"{folder / CARD} does not describe a policy: {reason}") from error

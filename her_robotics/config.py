@@ -71,7 +71,7 @@ class ReplayConfig:
 class AgentConfig:
     """The learner."""
 
-    name: Literal["ddpg"] = "ddpg"
+    name: Literal["ddpg", "svg"] = "ddpg"
     """Algorithm, a key of `her_robotics.agents.AGENTS`."""
     goal_encoder: Literal["manual"] = "manual"
     """How goals become embeddings, a key of `her_robotics.goals.GOAL_ENCODERS`."""
@@ -96,6 +96,12 @@ class AgentConfig:
     lookahead: Annotated[int, Range(1)] = 1
     """Steps over which the return that behaviour got bounds a target from below; 1 does without. It
     needs deterministic dynamics, as all of our tasks have."""
+    td_lambda: Share = 0.0
+    """λ of TD(λ) targets, over at most `lookahead` steps, in place of that bound; 0 is TD(0)."""
+    covariance: Literal["diagonal", "full"] = "diagonal"
+    """Which noise of SVG's Gaussian policy is learnt: each action's own, or of all together."""
+    policy_sigma: Positive = 0.3
+    """Standard deviation with which SVG's policy starts, before actions are squashed."""
     num_critics: PositiveCount = 1
     """Critics; targets take the minimum over them."""
     critic_norm: Literal["none", "layer"] = "none"

@@ -165,6 +165,10 @@ def build(config: Config, make_env: MakeEnv) -> Learner:
             f"replay.capacity = {config.replay.capacity} holds {room} episodes of "
             f"{task.shape.horizon} steps, fewer than env.num_envs = {config.env.num_envs}"
         )
+    if config.agent.td_lambda and config.agent.lookahead == 1:
+        raise UserError(
+            f"agent.td_lambda = {config.agent.td_lambda} needs agent.lookahead above 1: the steps it spans"
+        )
     return Learner(
         config=config,
         task=task,
@@ -179,6 +183,7 @@ def build(config: Config, make_env: MakeEnv) -> Learner:
             task.reward,
             config.seed,
             config.agent.lookahead,
+            config.agent.td_lambda,
         ),
         exploration=Exploration(config.exploration, config.seed + 1),
         guide=_build_guide(config, task),

@@ -27,7 +27,7 @@ def mlp(inputs: int, hidden: Sequence[int], outputs: int, norm: Norm = "none") -
 
 
 class Actor(nn.Module):
-    """Deterministic policy: ``(b, inputs) -> (b, actions)`` in [-1, 1].
+    """Deterministic policy: ``(b, inputs) -> (b, actions)`` in [-1, 1], or any numbers.
 
     Batch normalisation acts on the input and on every hidden layer (Lillicrap et al. 2015, section 3).
 
@@ -36,13 +36,21 @@ class Actor(nn.Module):
         actions: width of the action.
         hidden: widths of the hidden layers.
         batch_norm: whether to batch-normalise.
+        squash: whether to end in a tanh.
     """
 
-    def __init__(self, inputs: int, actions: int, hidden: Sequence[int], batch_norm: bool = False):
+    def __init__(
+        self,
+        inputs: int,
+        actions: int,
+        hidden: Sequence[int],
+        batch_norm: bool = False,
+        squash: bool = True,
+    ):
         super().__init__()
         self.input = nn.Sequential(*_norm("batch" if batch_norm else "none", inputs))
         body = mlp(inputs, hidden, actions, "batch" if batch_norm else "none")
-        self.body = body.append(nn.Tanh())
+        self.body = body.append(nn.Tanh()) if squash else body
 
     @property
     def layers(self) -> nn.Sequential:

@@ -20,6 +20,7 @@ class Replay:
         reward: recomputes the reward of relabelled transitions.
         seed: of the generator that draws transitions and goals.
         lookahead: steps by which batches look ahead of each transition at most; 1 or less for none.
+        td_lambda: probability of looking one step further, for TD(λ); 0 looks as far as it may.
 
     Raises:
         ValueError: if ``capacity`` is less than one episode.
@@ -34,8 +35,9 @@ class Replay:
         reward: RewardFunction,
         seed: int,
         lookahead: int = 0,
+        td_lambda: float = 0.0,
     ):
-        self.shape, self._lookahead = shape, lookahead
+        self.shape, self._lookahead, self._td_lambda = shape, lookahead, td_lambda
         self.max_episodes = capacity // shape.horizon
         if self.max_episodes < 1:
             raise ValueError(f"capacity {capacity} holds no episode of {shape.horizon} steps")
@@ -86,13 +88,7 @@ class Replay:
         batch = self._gather(episode, step, self._goals(goals))
         if self._lookahead < 2:
             return batch
-        # Up to where a hindsight goal was reached later in the episode, or else to its end.
-        elsewhere = [g.desired | (g.episode != episode) | (g.step <= step) for g in goals]
-        ends = [
-            np.where(other, self.shape.horizon, g.step)
-            for other, g in zip(elsewhere, goals, strict=True)
-        ]
-        steps = np.minimum(np.max(ends, axis=0) - step, self._lookahead)
+        steps = np.minimum(self._reach(episode, step, goals), self._lookahead)
         return batch._replace(ahead=self._look_ahead(episode, step, steps, batch.goal.numpy()))
 
     def satisfied_share(self, reached: GoalTest, draws: int = 2048) -> float:
@@ -133,6 +129,17 @@ class Replay:
         width = self.shape.goal // self.shape.parts
         columns = [goal[:, i * width : (i + 1) * width] for i, goal in enumerate(chosen)]
         return np.concatenate(columns, axis=1)
+
+    def _reach(self, episode: np.ndarray, step: np.ndarray, goals: list[GoalIndex]) -> np.ndarray:
+        """How many steps a batch may look ahead, ``(b,)``."""
+        horizon = self.shape.horizon
+        if self._td_lambda:
+            drawn = self.generator.geometric(1.0 - self._td_lambda, len(step))
+            return np.minimum(drawn, horizon - step)
+        # Up to where a hindsight goal was reached later in the episode, or else to its end.
+        elsewhere = [g.desired | (g.episode != episode) | (g.step <= step) for g in goals]
+        ends = [np.where(other, horizon, g.step) for other, g in zip(elsewhere, goals, strict=True)]
+        return np.max(ends, axis=0) - step
 
     def _gather(self, episode: np.ndarray, step: np.ndarray, goal: np.ndarray) -> Batch:
         pair = np.stack([step, step + 1])  # s and s'

@@ -20,6 +20,10 @@ from .runs import PUSH, REACH, after, reports_of, same, start, tiny
 PUSH_TWO = merge(PUSH, {"env": {"task": "fetch_push_two"}})
 MOVED = merge(PUSH, {"exploration": {"guide": {"name": "mover"}}, "agent": {"lookahead": 5}})
 
+GAUSSIAN = merge(
+    REACH, {"agent": {"name": "svg", "covariance": "full", "lookahead": 5, "td_lambda": 0.5}}
+)
+
 
 def test_a_task_is_read_from_its_env(make_env: MakeEnv) -> None:
     env = make_env("fetch_push", num_envs=3)
@@ -142,6 +146,11 @@ def test_a_relay_is_refused_where_nothing_is_to_be_moved(env: dict[str, str]) ->
     start(tiny(env=env, exploration={"guide": {"name": "mover"}})).close()
 
 
+def test_td_lambda_without_steps_to_span_is_refused() -> None:
+    with pytest.raises(UserError, match=r"td_lambda = 0\.5 needs agent\.lookahead above 1"):
+        start(tiny(agent={"td_lambda": 0.5}))
+
+
 def test_the_threads_asked_for_are_used() -> None:
     before = torch.get_num_threads()
     try:
@@ -151,7 +160,7 @@ def test_the_threads_asked_for_are_used() -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("base", [REACH, PUSH, PUSH_TWO, MOVED])
+@pytest.mark.parametrize("base", [REACH, PUSH, PUSH_TWO, MOVED, GAUSSIAN])
 def test_a_state_survives_the_disk_and_a_new_learner_to_the_last_bit(
     base: dict[str, Any], tmp_path: Any
 ) -> None:

@@ -60,7 +60,7 @@ def test_targets_are_the_greater_of_the_one_step_ones_and_the_bounds(batch_norm:
     for seed in range(3):
         batch = sampled(64, seed)
         assert batch.ahead is not None
-        target, bound = one_step(agent, batch), agent.lower_bound(batch.ahead, batch.goal)
+        target, bound = one_step(agent, batch), agent.ahead_targets(batch.ahead, batch.goal)
         assert 0.1 < (bound > target).float().mean() < 0.9
         used = agent.update(batch)["target_mean"]
         torch.testing.assert_close(used, torch.maximum(target, bound).mean())
@@ -105,7 +105,7 @@ def test_the_bound_is_the_sum_written_out(
         torch.tensor(rewards),
         torch.tensor([3, 1, 2]),
     )
-    bound = agent.lower_bound(ahead, torch.randn(3, SHAPE.goal))
+    bound = agent.ahead_targets(ahead, torch.randn(3, SHAPE.goal))
     torch.testing.assert_close(bound, torch.tensor(expected))
 
 
@@ -114,17 +114,17 @@ def test_a_look_one_step_ahead_is_the_one_step_target() -> None:
     ahead = Ahead(
         batch.observation[1], batch.achieved_goal[1], batch.reward[:, None], torch.ones(64).long()
     )
-    torch.testing.assert_close(agent.lower_bound(ahead, batch.goal), one_step(agent, batch))
+    torch.testing.assert_close(agent.ahead_targets(ahead, batch.goal), one_step(agent, batch))
 
 
 def test_the_value_ahead_is_for_the_same_goal_and_of_the_target_networks() -> None:
     agent, batch = build(clip_target=False), sampled(64)
     assert batch.ahead is not None
-    before = agent.lower_bound(batch.ahead, batch.goal)
-    assert not torch.equal(agent.lower_bound(batch.ahead, batch.goal + 1.0), before)
+    before = agent.ahead_targets(batch.ahead, batch.goal)
+    assert not torch.equal(agent.ahead_targets(batch.ahead, batch.goal + 1.0), before)
     for parameter in (*agent.policy.actor.parameters(), *agent.critics.parameters()):
         parameter.data.add_(1.0)
-    assert torch.equal(agent.lower_bound(batch.ahead, batch.goal), before)
+    assert torch.equal(agent.ahead_targets(batch.ahead, batch.goal), before)
 
 
 FAR, HORIZON = 10, 20

@@ -7,8 +7,9 @@ import torch
 
 from ..types import Batch, Episodes, GoalObs
 from .ddpg import DDPG, Policy
+from .svg import SVG
 
-__all__ = ["AGENTS", "DDPG", "Agent", "Policy"]
+__all__ = ["AGENTS", "DDPG", "SVG", "Agent", "Policy"]
 
 
 class Agent(Protocol):
@@ -19,7 +20,7 @@ class Agent(Protocol):
     """The policy that is tested and kept, where that is another than the one that explores."""
 
     def act(self, obs: GoalObs) -> np.ndarray:
-        """Greedy actions, ``(n, a)`` in [-1, 1]."""
+        """Actions to explore from, ``(n, a)`` in [-1, 1]."""
         ...
 
     def observe(self, episodes: Episodes) -> None:
@@ -39,4 +40,4 @@ class Agent(Protocol):
         ...
 
 
-AGENTS = {"ddpg": DDPG}
+AGENTS = {"ddpg": DDPG, "svg": SVG}

@@ -1,6 +1,7 @@
 """Deep deterministic policy gradient on universal value functions (Lillicrap et al. 2015)."""
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from ..types import Ahead, Batch, Episodes, EpisodeShape, GoalObs
 
 SPARSE = (-1.0, 0.0)
 """Range of the sparse reward."""
+Pull = Callable[[torch.Tensor], object]
+"""Pulls the loss's gradient ``(b, a)`` with respect to actions back into the actor's parameters."""
 
 
 class Policy(nn.Module):
@@ -30,7 +33,11 @@ class Policy(nn.Module):
         self.normalizer = Normalizer(shape.observation)
         self.encoder = GOAL_ENCODERS[config.goal_encoder](shape.goal, config.relative_goal)
         self.state_goal_size = shape.observation + self.encoder.output_size
-        self.actor = Actor(self.state_goal_size, shape.action, config.hidden, config.batch_norm)
+        self.actor = self.build_actor(shape.action, config)
+
+    def build_actor(self, actions: int, config: AgentConfig) -> Actor:
+        """The network behind the actions."""
+        return Actor(self.state_goal_size, actions, config.hidden, config.batch_norm)
 
     def encode(
         self, observation: torch.Tensor, achieved_goal: torch.Tensor, goal: torch.Tensor
@@ -42,10 +49,15 @@ class Policy(nn.Module):
     @torch.no_grad()
     def act(self, obs: GoalObs) -> np.ndarray:
         """Greedy actions, ``(n, a)`` in [-1, 1]."""
+        return self.evaluate(obs).numpy()
+
+    @torch.no_grad()
+    def evaluate(self, obs: GoalObs) -> torch.Tensor:
+        """What the network says of what n envs show, ``(n, outputs)``."""
         arrays = (obs.observation, obs.achieved_goal, obs.desired_goal)
         tensors = [torch.as_tensor(np.asarray(array, dtype=np.float32)) for array in arrays]
         self.actor.eval()
-        return self.actor(self.encode(*tensors)).numpy()
+        return self.actor(self.encode(*tensors))
 
 
 class DDPG:
@@ -57,6 +69,8 @@ class DDPG:
         reward_range: least and greatest reward of a step, which bound the value of everything.
     """
 
+    policy_class = Policy
+
     def __init__(
         self,
         shape: EpisodeShape,
@@ -64,7 +78,7 @@ class DDPG:
         reward_range: tuple[float, float] = SPARSE,
     ):
         self.config = config
-        self.policy = Policy(shape, config)
+        self.policy = self.policy_class(shape, config)
         norm = "batch" if config.batch_norm else config.critic_norm
         sizes = (self.policy.state_goal_size, shape.action, config.hidden)
         self.critics = Critics(Critic(*sizes, norm) for _ in range(config.num_critics))
@@ -109,7 +123,8 @@ class DDPG:
         )
         target = self.targets(next_state_goal, batch.reward)
         if batch.ahead is not None:
-            target = torch.maximum(target, self.lower_bound(batch.ahead, batch.goal))
+            later = self.ahead_targets(batch.ahead, batch.goal)
+            target = later if self.config.td_lambda else torch.maximum(target, later)
         metrics = self._update_critics(state_goal, batch.action, target)
         if self.updates % self.config.actor_every == 0:
             metrics |= self._update_actor(state_goal)
@@ -123,13 +138,16 @@ class DDPG:
         return self._clip(reward + self.config.gamma * self._target_value(next_state_goal))
 
     @torch.no_grad()
-    def lower_bound(self, ahead: Ahead, goal: torch.Tensor) -> torch.Tensor:
+    def ahead_targets(self, ahead: Ahead, goal: torch.Tensor) -> torch.Tensor:
         """r_0 + γ r_1 + … + γⁿ min Q'(s_n ‖ g, μ'(s_n ‖ g)), clipped alike; ``(b,)``.
 
-        What behaviour got in n steps is a lower bound of what the best policy gets, if dynamics are
-        deterministic; a target raised to it learns in one update what takes n of one step each (He
-        et al. 2017, "Learning to Play in a Day: Faster Deep RL by Optimality Tightening", equation 3).
-        Behaviour pursued another goal than the hindsight one, so without the maximum it would mislead.
+        With n drawn so that it goes on with probability λ, these are TD(λ) targets: a squared error's
+        gradient is linear in its target, so the mean over n is that of the λ-return (Sutton 1988).
+
+        Else they are lower bounds: what behaviour got in n steps is at most what the best policy gets, if
+        dynamics are deterministic, and a target raised to it learns in one update what takes n of one
+        step each (He et al. 2017, "Learning to Play in a Day: Faster Deep RL by Optimality Tightening",
+        equation 3). Behaviour pursued another goal than the hindsight one, so as targets they mislead.
         """
         gamma, count = self.config.gamma, ahead.rewards.shape[1]
         discounted = ahead.rewards @ (gamma ** torch.arange(count, dtype=torch.float32))
@@ -141,7 +159,7 @@ class DDPG:
         """min Q'(s ‖ g, μ'(s ‖ g)), ``(b,)``."""
         self._set_training(self.target_actor, False)
         self._set_training(self.target_critics, False)
-        action = self._network(self.target_actor, state_goal).forward(state_goal)
+        action, _ = self._action(self.target_actor, state_goal)
         first, *others = (
             self._network(critic, state_goal).forward(state_goal, action).view(-1)
             for critic in self.target_critics
@@ -182,15 +200,13 @@ class DDPG:
         """
         self._set_training(self.policy.actor, True)
         self._set_training(self.critics, False)
-        actor, critic = (
-            self._network(each, state_goal) for each in (self.policy.actor, self.critics[0])
-        )
-        action = actor.forward(state_goal)
+        critic = self._network(self.critics[0], state_goal)
+        action, pull = self._action(self.policy.actor, state_goal)
         value = critic.forward(state_goal, action)
         ascent = torch.full_like(value, -1.0 / len(value))
         gradient = critic.backward(ascent, parameters=False, inputs=True)
         assert gradient is not None
-        actor.backward(gradient + action * (2.0 * self.config.action_l2 / action.numel()))
+        pull(gradient + action * (2.0 * self.config.action_l2 / action.numel()))
         self.actor_optimizer.step()
         saturated = (action.abs() > 0.99).float().mean()
         return {"actor_q": value.mean(), "action_saturation": saturated}
@@ -200,6 +216,11 @@ class DDPG:
         """θ' ← τ θ + (1 - τ) θ', and the same for the policy that is kept."""
         for follower, followed, share in self._followers:
             follower.lerp_(followed, share)
+
+    def _action(self, actor: Actor, state_goal: torch.Tensor) -> tuple[torch.Tensor, Pull]:
+        """An actor's actions ``(b, a)`` in a batch, and what pulls gradients back from them."""
+        network = self._network(actor, state_goal)
+        return network.forward(state_goal), network.backward
 
     def _network(self, module: nn.Module, state_goal: torch.Tensor) -> Network:
         """``module`` made ready for a batch as large as this one."""
