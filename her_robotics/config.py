@@ -65,6 +65,9 @@ class ReplayConfig:
     """Where hindsight goals come from (Andrychowicz et al. 2017, section 4.5)."""
     k: NonNegative = 4.0
     """Hindsight goals per real goal: a share of 1 - 1 / (1 + k) is relabelled."""
+    blur: NonNegative = 0.0
+    """How far goals are moved at random before rewards are judged by them, in standard deviations of
+    the desired goals: rewards then rise over a width and not at an edge, and policies aim well inside."""
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,7 @@ def build(config: Config, make_env: MakeEnv) -> Learner:
             config.seed,
             config.agent.lookahead,
             config.agent.td_lambda,
+            config.replay.blur,
         ),
         exploration=Exploration(config.exploration, config.seed + 1),
         guide=_build_guide(config, task),

@@ -21,6 +21,8 @@ class Replay:
         seed: of the generator that draws transitions and goals.
         lookahead: steps by which batches look ahead of each transition at most; 1 or less for none.
         td_lambda: probability of looking one step further, for TD(λ); 0 looks as far as it may.
+        blur: how far the goals that rewards are judged by are moved at random, in standard deviations of
+            the desired goals: rewards then rise over a width instead of at an edge.
 
     Raises:
         ValueError: if ``capacity`` is less than one episode.
@@ -36,12 +38,14 @@ class Replay:
         seed: int,
         lookahead: int = 0,
         td_lambda: float = 0.0,
+        blur: float = 0.0,
     ):
         self.shape, self._lookahead, self._td_lambda = shape, lookahead, td_lambda
         self.max_episodes = capacity // shape.horizon
         if self.max_episodes < 1:
             raise ValueError(f"capacity {capacity} holds no episode of {shape.horizon} steps")
         self._strategy, self._k, self._reward = strategy, k, reward
+        self._blur, self._goal_deviation = blur, np.zeros(shape.goal, np.float32)
         self.generator = np.random.default_rng(seed)
         count, steps = self.max_episodes, shape.horizon
         self._data = Episodes(
@@ -77,19 +81,22 @@ class Replay:
         for ring, new in zip(self._data, episodes, strict=True):
             ring[slots] = new
         self.added += count
+        self._measure_goals()
 
     def sample(self, batch_size: int) -> Batch:
-        """Draw transitions uniformly and judge each against the goal its relabelling names.
+        """Draw transitions uniformly and judge each against the goal its relabelling names, or near it.
 
         Raises:
             ValueError: if nothing is stored yet.
         """
         episode, step, goals = self._draw(self.generator, batch_size)
-        batch = self._gather(episode, step, self._goals(goals))
+        goal = self._goals(goals)
+        judged = self._blurred(goal)
+        batch = self._gather(episode, step, goal, judged)
         if self._lookahead < 2:
             return batch
         steps = np.minimum(self._reach(episode, step, goals), self._lookahead)
-        return batch._replace(ahead=self._look_ahead(episode, step, steps, batch.goal.numpy()))
+        return batch._replace(ahead=self._look_ahead(episode, step, steps, judged))
 
     def satisfied_share(self, reached: GoalTest, draws: int = 2048) -> float:
         """Share of hindsight goals that were reached before the transition they are to teach.
@@ -141,10 +148,23 @@ class Replay:
         ends = [np.where(other, horizon, g.step) for other, g in zip(elsewhere, goals, strict=True)]
         return np.max(ends, axis=0) - step
 
-    def _gather(self, episode: np.ndarray, step: np.ndarray, goal: np.ndarray) -> Batch:
+    def _blurred(self, goal: np.ndarray) -> np.ndarray:
+        """Goals ``(b, g)`` moved at random, those of one batch each on its own."""
+        if not self._blur:
+            return goal
+        noise = self.generator.standard_normal(goal.shape, dtype=np.float32)
+        return goal + self._blur * self._goal_deviation * noise
+
+    def _measure_goals(self) -> None:
+        if self._blur:
+            self._goal_deviation = self._data.desired_goal[: len(self)].std(axis=0)
+
+    def _gather(
+        self, episode: np.ndarray, step: np.ndarray, goal: np.ndarray, judged: np.ndarray
+    ) -> Batch:
         pair = np.stack([step, step + 1])  # s and s'
         achieved = _rows(self._data.achieved_goal, episode, pair)
-        reward = np.asarray(self._reward(achieved[1], goal), dtype=np.float32)
+        reward = np.asarray(self._reward(achieved[1], judged), dtype=np.float32)
         return Batch(
             observation=torch.from_numpy(_rows(self._data.observation, episode, pair)),
             achieved_goal=torch.from_numpy(achieved),
@@ -193,6 +213,7 @@ class Replay:
         for name, ring in zip(Episodes._fields, self._data, strict=True):
             ring[:stored] = state[name].numpy()
         self.added = state["added"]
+        self._measure_goals()
         self.generator.bit_generator.state = json.loads(state["generator"])
 
 
