@@ -24,6 +24,7 @@ LAYERS: tuple[set[str], ...] = (
         "normalizer",
         "networks",
         "backprop",
+        "gradients",
         "statistics",
     },
     {"replay", "goals", "exploration"},
@@ -32,6 +33,7 @@ LAYERS: tuple[set[str], ...] = (
     {REST},
     {"train"},
     {"session", "console"},
+    {"demos"},
     {"cli"},
     {"__main__"},
 )
