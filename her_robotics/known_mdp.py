@@ -133,6 +133,14 @@ def rollout(
     return Trajectories(*map(torch.stack, (states, actions, rewards)))
 
 
+def draw(
+    mdp: KnownMDP, count: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All that is random in trajectories: starts ``(b, s)``, goals ``(b, g)``, noise ``(T, b, a)``."""
+    state, goal = mdp.start(count, generator)
+    return state, goal, torch.randn(mdp.horizon, count, mdp.action_size, generator=generator)
+
+
 def pathwise_loss(
     mdp: KnownMDP, policy: Policy, state: torch.Tensor, goal: torch.Tensor, noise: torch.Tensor
 ) -> torch.Tensor:
@@ -185,10 +193,8 @@ def improve(
     optimizer = torch.optim.Adam(policy.parameters(), step_size)
     used = 0
     while True:
-        state, goal = mdp.start(trajectories, generator)
-        noise = torch.randn(mdp.horizon, trajectories, mdp.action_size, generator=generator)
         optimizer.zero_grad()
-        loss(mdp, policy, state, goal, noise).mean().backward()
+        loss(mdp, policy, *draw(mdp, trajectories, generator)).mean().backward()
         optimizer.step()
         used += trajectories
         yield used

@@ -12,6 +12,7 @@ from her_robotics.known_mdp import (
     DeterministicPolicy,
     GaussianPolicy,
     Loss,
+    draw,
     improve,
     pathwise_loss,
     reinforce_loss,
@@ -40,9 +41,7 @@ def made(kind: Callable[..., nn.Module], hidden: tuple[int, ...] = (6,)) -> nn.M
 
 def problem(count: int, robot: PointRobot = ROBOT, seed: int = 0) -> Problem:
     """Starts, goals and noise."""
-    generator = torch.Generator().manual_seed(seed)
-    state, goal = robot.start(count, generator)
-    return state, goal, torch.randn(robot.horizon, count, 2, generator=generator)
+    return draw(robot, count, torch.Generator().manual_seed(seed))
 
 
 def test_robots_start_at_rest_and_goals_are_anywhere_in_the_square() -> None:

@@ -168,7 +168,7 @@ def _draw_gaussian(axis: Any, measured: dict[str, list[Measured]]) -> None:
             exact = CLOSED_FORM[name] / np.array(COUNTS)
             axis.plot(COUNTS, exact, color=f"C{colour}", ls=":", label="its closed form")
     axis.set(xscale="log", yscale="log", xlabel="samples", ylabel="variance of the estimate")
-    axis.set_title("∂/∂μ E[x²], x ~ N(1, 1)")
+    axis.set_title("∂/∂μ E[x²], x ~ N(1, 1)", fontsize=10)
     axis.legend(fontsize=7)
 
 
@@ -180,10 +180,10 @@ def _draw_categorical(axes: Any, measured: dict[str, list[Measured]], exact: Mea
         axis.axhline(figure[0], color="C0", label=RATIO)
         axis.axhspan(figure[1], figure[2], color="C0", alpha=0.2, lw=0)
         axis.set(xscale="log", xlabel="temperature τ")
-        axis.set_title("∂/∂ log p E[(w · x - t)²], x one-hot")
+        axis.set_title("∂/∂ log p E[(w · x - t)²], one-hot x", fontsize=10)
     axes[0].set(ylabel="relative bias")
     axes[1].set(ylabel="variance of one sample", yscale="log")
-    axes[0].legend(fontsize=7)
+    axes[1].legend(fontsize=7, loc="lower left")
 
 
 def _draw(

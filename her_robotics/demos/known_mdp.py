@@ -1,5 +1,6 @@
 """Policy gradients through a known point robot, against REINFORCE."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -8,12 +9,15 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.utils import parameters_to_vector
 
 from ..config import Positive, PositiveCount
 from ..known_mdp import (
     DeterministicPolicy,
     GaussianPolicy,
     Loss,
+    Policy,
+    draw,
     improve,
     pathwise_loss,
     reinforce_loss,
@@ -31,19 +35,22 @@ TEST_SEED = 2**40
 """Beyond the seeds of any training."""
 REACHED = 0.1
 """Metres."""
+GRADIENTS = 12
+"""Of which a gradient's noise is told."""
 
 
 class Method(NamedTuple):
     """A policy and the gradient it follows."""
 
-    policy: Callable[..., DeterministicPolicy | GaussianPolicy]
+    policy: Callable[..., Policy]
     loss: Loss
 
 
+REINFORCE = "REINFORCE, Gaussian"
 METHODS = {
     "pathwise, deterministic": Method(DeterministicPolicy, pathwise_loss),
     "pathwise, Gaussian": Method(GaussianPolicy, pathwise_loss),
-    "REINFORCE, Gaussian": Method(GaussianPolicy, reinforce_loss),
+    REINFORCE: Method(GaussianPolicy, reinforce_loss),
 }
 
 
@@ -62,14 +69,17 @@ class KnownMDPDemo(Demo):
 
     def run(self, picture: Path) -> str:
         seeds = range(self.seed, self.seed + self.seeds)
+        policies = {
+            name: [self._learn(method, seed) for seed in seeds] for name, method in METHODS.items()
+        }
         curves = {
-            name: np.stack([self._learn(method, seed) for seed in seeds])
-            for name, method in METHODS.items()
+            name: np.array([[_test(policy) for policy in learning] for learning in each])
+            for name, each in policies.items()
         }  # (seeds, tests, 3)
         used = self.trajectories * np.array([0, *self._tested])
         with drawing(picture, 2, figsize=(11, 4.2)) as axes:
             _draw(axes, used, curves)
-        return self._table(used, curves)
+        return f"{self._results(used, curves)}\n\n{self._noises(used, policies[REINFORCE])}"
 
     @property
     def _tested(self) -> list[int]:
@@ -77,22 +87,20 @@ class KnownMDPDemo(Demo):
         every = max(1, self.updates // 40)
         return [*range(every, self.updates, every), self.updates]
 
-    def _learn(self, method: Method, seed: int) -> np.ndarray:
-        """Return, final distance and success of one policy as it learns, ``(tests, 3)``."""
+    def _learn(self, method: Method, seed: int) -> list[Policy]:
+        """One policy as it learns: at first, and after each of the tested updates."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             policy = method.policy(ROBOT.state_size, ROBOT.goal_size, ROBOT.action_size)
         generator = torch.Generator().manual_seed(seed)
         learning = improve(ROBOT, policy, method.loss, self.trajectories, self.step_size, generator)
-        tests, done = [_test(policy)], 0
-        for update in self._tested:
-            for _ in islice(learning, update - done):
-                pass
-            done = update
-            tests.append(_test(policy))
-        return np.array(tests)
+        kept = [copy.deepcopy(policy)]
+        for update, _ in enumerate(islice(learning, self.updates), start=1):
+            if update in self._tested:
+                kept.append(copy.deepcopy(policy))
+        return kept
 
-    def _table(self, used: np.ndarray, curves: dict[str, np.ndarray]) -> str:
+    def _results(self, used: np.ndarray, curves: dict[str, np.ndarray]) -> str:
         early, rows = len(used) // 4, []
         for name, values in curves.items():
             middle, (low, high) = interquartile_mean(values), bootstrap_interval(values)
@@ -107,9 +115,31 @@ class KnownMDPDemo(Demo):
         )
         return table(header, rows)
 
+    def _noises(self, used: np.ndarray, policies: list[list[Policy]]) -> str:
+        """How noisy both gradients are at the same policies."""
+        shown, rows = (0, len(used) // 4, len(used) - 1), []
+        for name, loss in (("pathwise", pathwise_loss), ("REINFORCE", reinforce_loss)):
+            values = np.array(
+                [[self._noise(learning[i], loss) for i in shown] for learning in policies]
+            )
+            middle, (low, high) = interquartile_mean(values), bootstrap_interval(values)
+            rows.append((name, *(within(*each) for each in zip(middle, low, high, strict=True))))
+        header = [f"after {used[i]:,d} trajectories" for i in shown]
+        return table(("noise of a gradient, at REINFORCE's policies", *header), rows)
+
+    def _noise(self, policy: Policy, loss: Loss) -> float:
+        """Root of the summed variance of an update's gradient."""
+        parameters, generator = list(policy.parameters()), torch.Generator().manual_seed(TEST_SEED)
+        gradients = []
+        for _ in range(GRADIENTS):
+            given = draw(ROBOT, self.trajectories, generator)
+            found = torch.autograd.grad(loss(ROBOT, policy, *given).mean(), parameters)
+            gradients.append(parameters_to_vector(found))
+        return torch.stack(gradients).var(0).sum().sqrt().item()
+
 
 @torch.no_grad()
-def _test(policy: DeterministicPolicy | GaussianPolicy) -> tuple[float, float, float]:
+def _test(policy: Policy) -> tuple[float, float, float]:
     """Mean return, final distance and success without noise, on the same episodes every time."""
     state, goal = ROBOT.start(TEST_EPISODES, torch.Generator().manual_seed(TEST_SEED))
     silence = torch.zeros(ROBOT.horizon, TEST_EPISODES, ROBOT.action_size)
