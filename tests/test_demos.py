@@ -102,6 +102,7 @@ def test_a_mistake_is_told_in_one_line(
 
 
 def test_help_names_every_demo_and_its_options() -> None:
+    assert "demo NAME" in command("--help").out
     outcome = command("demo", "--help")
     assert outcome.code == 0
     for name, kind in DEMOS.items():

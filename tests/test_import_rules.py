@@ -27,7 +27,7 @@ LAYERS: tuple[set[str], ...] = (
         "gradients",
         "statistics",
     },
-    {"replay", "goals", "exploration"},
+    {"replay", "goals", "exploration", "known_mdp"},
     {"agents"},
     {"rollout", "evaluate"},
     {REST},
