@@ -1,6 +1,8 @@
 """Pictures of runs: success against env steps and against time."""
 
 from collections import defaultdict
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,9 +81,20 @@ def plot_runs(folders: list[Path], output: Path) -> None:
     for folder in folders:
         curve = read_curve(folder)
         groups[curve.label].append(curve)
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
-    try:
+    with picture(output, 2, figsize=(11, 4.2), sharey=True) as axes:
         _draw_groups(axes, groups)
+
+
+@contextmanager
+def picture(output: Path, columns: int, **options: Any) -> Generator[Any]:
+    """Axes in a row, ``(columns,)``, to draw into; saved as a PNG if nothing went wrong.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    figure, axes = plt.subplots(1, columns, squeeze=False, layout="constrained", **options)
+    try:
+        yield axes[0]
         with replacing(output) as aside:
             figure.savefig(aside, format="png", dpi=130)
     finally:

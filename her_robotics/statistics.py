@@ -24,6 +24,19 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     return low, 1.0 if successes == trials else float(centre + half)
 
 
+def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of many independent values, ``(n,)``, and its 95% interval by the central limit theorem.
+
+    Raises:
+        ValueError: if there are fewer than two.
+    """
+    count = len(values)
+    if count < 2:
+        raise ValueError(f"an interval needs two or more values, not {count}")
+    mean, half = float(values.mean()), float(Z95 * values.std(ddof=1) / np.sqrt(count))
+    return mean, mean - half, mean + half
+
+
 def interquartile_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
     """Mean of the middle half (Agarwal et al. 2021); of all values where there are fewer than four."""
     ordered = np.sort(values, axis=axis)

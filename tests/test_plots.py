@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from her_robotics.errors import UserError
-from her_robotics.plots import plot_runs, read_curve
+from her_robotics.plots import picture, plot_runs, read_curve
 from her_robotics.run_folder import CURVE, METRICS, TIMINGS, create
 
 from .runs import debug_run, names_in, rows, tiny
@@ -152,3 +152,10 @@ def test_a_run_that_has_not_been_tested_yet_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run folder"):
         plot_runs([tmp_path], tmp_path / "curve.png")
+
+
+def test_a_drawing_that_fails_leaves_neither_picture_nor_figure(tmp_path: Path) -> None:
+    with pytest.raises(TypeError), picture(tmp_path / "a.png", 3) as axes:
+        axes[2].plot(object())
+    assert names_in(tmp_path) == set()
+    assert plt.get_fignums() == []

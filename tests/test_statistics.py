@@ -5,7 +5,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from her_robotics.statistics import bootstrap_interval, interquartile_mean, wilson_interval
+from her_robotics.statistics import (
+    bootstrap_interval,
+    interquartile_mean,
+    mean_interval,
+    wilson_interval,
+)
 
 RATES = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -81,3 +86,12 @@ def test_the_seed_decides_the_interval(generator: np.random.Generator) -> None:
     values = generator.normal(size=20)
     assert bootstrap_interval(values, seed=1) == bootstrap_interval(values, seed=1)
     assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
+
+
+def test_the_interval_of_a_mean_is_scipys(generator: np.random.Generator) -> None:
+    values = generator.exponential(2.0, 500)
+    mean, low, high = mean_interval(values)
+    expected = stats.norm.interval(0.95, values.mean(), stats.sem(values))
+    assert (mean, low, high) == pytest.approx((values.mean(), *expected))
+    with pytest.raises(ValueError, match="two or more values, not 1"):
+        mean_interval(values[:1])
