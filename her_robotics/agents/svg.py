@@ -7,8 +7,10 @@ gets is the limit of no noise, L → 0, and everything else is DDPG's.
 
 import numpy as np
 import torch
+from torch.distributions import Independent, MultivariateNormal, Normal
 
 from ..config import AgentConfig
+from ..gradients import reparametrise
 from ..networks import Actor
 from ..types import EpisodeShape, GoalObs
 from .ddpg import DDPG, SPARSE, Policy, Pull
@@ -47,19 +49,19 @@ class GaussianPolicy(Policy):
             outputs: of the network, ``(n, outputs)``.
             noise: z, ``(n, a)``, standard normal.
         """
-        mean = outputs[:, : self.actions]
-        return (mean + (self.deviation(outputs) @ noise[..., None])[..., 0]).tanh()
+        return reparametrise(self.gaussian(outputs), noise).tanh()
 
-    def deviation(self, outputs: torch.Tensor) -> torch.Tensor:
-        """L with L Lᵀ the covariance before squashing, ``(n, outputs) -> (n, a, a)``."""
+    def gaussian(self, outputs: torch.Tensor) -> Independent | MultivariateNormal:
+        """N(m, L Lᵀ) before squashing, as the network's outputs ``(n, outputs)`` give it."""
+        mean = outputs[:, : self.actions]
         logarithm = outputs[:, self.actions : 2 * self.actions].clamp(*LOG_RANGE)
-        factor = torch.diag_embed(logarithm.exp())
-        if self._below:
-            rows, columns = self._below
-            lower = torch.zeros_like(factor)
-            lower[:, rows, columns] = outputs[:, 2 * self.actions :]
-            factor = factor + lower
-        return self.sigma * factor
+        deviation = self.sigma * logarithm.exp()
+        if not self._below:
+            return Independent(Normal(mean, deviation, validate_args=False), 1)
+        factor = torch.diag_embed(deviation)
+        rows, columns = self._below
+        factor[:, rows, columns] = self.sigma * outputs[:, 2 * self.actions :]
+        return MultivariateNormal(mean, scale_tril=factor, validate_args=False)
 
 
 class SVG(DDPG):
