@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from .agents import Policy
+from .agents import AGENTS, Policy
 from .config import AgentConfig, EnvConfig
 from .errors import UserError, first_line
 from .files import replacing, write_text
@@ -126,10 +126,10 @@ def load_policy(folder: Path) -> SavedPolicy:
     card = _read_card(folder / CARD)
     try:
         shape = EpisodeShape(**{name: _size(name, size) for name, size in card["shape"].items()})
-        env = from_mapping(EnvConfig, card["env"])
+        env, agent = from_mapping(EnvConfig, card["env"]), from_mapping(AgentConfig, card["agent"])
         # On the meta device nothing is allocated, however large a card claims the network to be.
         with torch.device("meta"):
-            policy = Policy(shape, from_mapping(AgentConfig, card["agent"]))
+            policy = AGENTS[agent.name].policy_type(shape, agent)
     except Exception as error:  # a card may be wrong in as many ways as JSON allows
         reason = first_line(error)
         raise CheckpointError(f"{folder / CARD} does not describe a policy: {reason}") from error
@@ -147,7 +147,9 @@ def load_policy(folder: Path) -> SavedPolicy:
     return SavedPolicy(policy, shape, env, card)
 
 
-def _size(name: str, value: Any) -> int:
+def _size(name: str, value: Any) -> int | None:
+    if name == "choices" and value is None:
+        return None
     if type(value) is not int or value < 1:
         raise CheckpointError(f"shape.{name} = {value!r} must be a whole number of at least 1")
     return value

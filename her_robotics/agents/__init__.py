@@ -1,25 +1,33 @@
 """Learning algorithms. An agent acts, observes new episodes and updates on batches."""
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 
 from ..types import Batch, Episodes, GoalObs
-from .ddpg import DDPG, Policy
+from .ddpg import DDPG
+from .dqn import DQN
+from .policy import Policy
 
-__all__ = ["AGENTS", "DDPG", "Agent", "Policy"]
+__all__ = ["AGENTS", "DDPG", "DQN", "Agent", "Policy"]
 
 
 class Agent(Protocol):
     """What the training loop asks of an algorithm."""
 
+    policy_type: ClassVar[type[Policy]]
+    """The policy that it learns."""
+    discrete: ClassVar[bool]
+    """Whether its actions are choices, or else continuous."""
+    unused: ClassVar[tuple[str, ...]]
+    """Settings of ``AgentConfig`` that mean nothing to it."""
     policy: Policy
     averaged: Policy
     """The policy that is tested and kept, where that is another than the one that explores."""
 
     def act(self, obs: GoalObs) -> np.ndarray:
-        """Greedy actions, ``(n, a)`` in [-1, 1]."""
+        """Greedy actions, ``(n, a)``: in [-1, 1], or the indices of choices."""
         ...
 
     def observe(self, episodes: Episodes) -> None:
@@ -39,4 +47,4 @@ class Agent(Protocol):
         ...
 
 
-AGENTS = {"ddpg": DDPG}
+AGENTS: dict[str, type[DDPG] | type[DQN]] = {"ddpg": DDPG, "dqn": DQN}
