@@ -106,7 +106,7 @@ class BitFlipVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         """Flip a bit, or none, in every row; ``info["is_success"]`` is ``(n,)`` bool."""
         if not self._generators:
             raise gym.error.ResetNeeded("call reset before the first step")
-        actions = check_choices(actions, self.num_envs, self.bits + 1, self._steps)
+        actions = check_choices(actions, self.num_envs, range(self.bits + 1), self._steps)
         (flipping,) = np.nonzero(actions < self.bits)
         self._state[flipping, actions[flipping]] = 1.0 - self._state[flipping, actions[flipping]]
         self._steps += 1

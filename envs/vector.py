@@ -91,8 +91,10 @@ def check_actions(actions: np.ndarray, shape: tuple[int, ...], steps: np.ndarray
     return actions
 
 
-def check_choices(actions: np.ndarray, num_envs: int, choices: int, steps: np.ndarray) -> np.ndarray:
-    """Discrete actions as an array, if they are ``(num_envs,)`` integers from 0 to ``choices - 1``.
+def check_choices(
+    actions: np.ndarray, num_envs: int, choices: range, steps: np.ndarray
+) -> np.ndarray:
+    """Discrete actions as an array, if they are ``(num_envs,)`` integers, each one of ``choices``.
 
     Raises:
         ValueError: if not; the message says in which env and at which of its ``steps``.
@@ -101,11 +103,12 @@ def check_choices(actions: np.ndarray, num_envs: int, choices: int, steps: np.nd
     if actions.shape != (num_envs,) or not np.issubdtype(actions.dtype, np.integer):
         given = f"{actions.dtype} of shape {actions.shape}"
         raise ValueError(f"actions are {given}, not integers of shape ({num_envs},)")
-    wrong = (actions < 0) | (actions >= choices)
+    wrong = (actions < choices.start) | (actions >= choices.stop)
     if wrong.any():
         env = int(np.flatnonzero(wrong)[0])
         raise ValueError(
-            f"the action for env {env} at step {steps[env]} is {actions[env]}: choose 0 to {choices - 1}"
+            f"the action for env {env} at step {steps[env]} is {actions[env]}: choose "
+            f"{choices.start} to {choices.stop - 1}"
         )
     return actions
 

@@ -125,7 +125,7 @@ def load_policy(folder: Path) -> SavedPolicy:
     """
     card = _read_card(folder / CARD)
     try:
-        shape = EpisodeShape(**{name: _size(name, size) for name, size in card["shape"].items()})
+        shape = _read_shape(card["shape"])
         env, agent = from_mapping(EnvConfig, card["env"]), from_mapping(AgentConfig, card["agent"])
         # On the meta device nothing is allocated, however large a card claims the network to be.
         with torch.device("meta"):
@@ -147,9 +147,13 @@ def load_policy(folder: Path) -> SavedPolicy:
     return SavedPolicy(policy, shape, env, card)
 
 
-def _size(name: str, value: Any) -> int | None:
-    if name == "choices" and value is None:
-        return None
+def _read_shape(given: dict[str, Any]) -> EpisodeShape:
+    # Continuous actions have no choices, and cards of before there were any do not name them.
+    known = {name: size for name, size in given.items() if (name, size) != ("choices", None)}
+    return EpisodeShape(**{name: _size(name, size) for name, size in known.items()})
+
+
+def _size(name: str, value: Any) -> int:
     if type(value) is not int or value < 1:
         raise CheckpointError(f"shape.{name} = {value!r} must be a whole number of at least 1")
     return value

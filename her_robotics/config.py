@@ -74,7 +74,7 @@ class AgentConfig:
     """The learner."""
 
     name: Literal["ddpg", "dqn"] = "ddpg"
-    """Algorithm, a key of `her_robotics.agents.AGENTS`: DDPG for continuous actions, DQN for discrete ones."""
+    """Algorithm, a key of `her_robotics.agents.AGENTS`; DQN is for discrete actions."""
     goal_encoder: Literal["manual"] = "manual"
     """How goals become embeddings, a key of `her_robotics.goals.GOAL_ENCODERS`."""
     relative_goal: bool = True

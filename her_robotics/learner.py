@@ -220,9 +220,7 @@ def _refuse_changed(
     for name in names:
         value, default = attrgetter(name)(given), attrgetter(name)(plain)
         if value != default:
-            raise UserError(
-                f"{section}.{name} = {value} means nothing {to}: leave it at {default}"
-            )
+            raise UserError(f"{section}.{name} = {value} means nothing {to}: leave it at {default}")
 
 
 def _build_guide(config: Config, task: Task) -> Guide | None:

@@ -22,9 +22,16 @@ class Agent(Protocol):
     """Whether its actions are choices, or else continuous."""
     unused: ClassVar[tuple[str, ...]]
     """Settings of ``AgentConfig`` that mean nothing to it."""
-    policy: Policy
-    averaged: Policy
-    """The policy that is tested and kept, where that is another than the one that explores."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that explores."""
+        ...
+
+    @property
+    def averaged(self) -> Policy:
+        """The policy that is tested and kept, where that is another than the one that explores."""
+        ...
 
     def act(self, obs: GoalObs) -> np.ndarray:
         """Greedy actions, ``(n, a)``: in [-1, 1], or the indices of choices."""
