@@ -6,7 +6,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -32,7 +31,7 @@ from .vector import (
     check_choice,
     check_least,
     read_reset_mask,
-    spread_seeds,
+    seed_generators,
 )
 
 
@@ -144,7 +143,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         """
         mask = read_reset_mask(options, self.num_envs, started=bool(self._generators))
         ids = np.flatnonzero(mask)
-        self._seed(seed, ids)
+        self._generators = seed_generators(self._generators, seed, self.num_envs, ids)
         generators = [self._generators[i] for i in ids]
         scene = self._simulations.scene
         starts = [draw_object_starts(self.task, scene, generator) for generator in generators]
@@ -252,16 +251,6 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         if self._camera is not None:
             self._camera.close()
             self._camera = None
-
-    def _seed(self, seed: Seeds, ids: np.ndarray) -> None:
-        """Seed the generators of simulations ``ids``, or leave them as they are."""
-        seeds = spread_seeds(seed, self.num_envs)
-        if not self._generators:
-            self._generators = [seeding.np_random(value)[0] for value in seeds]
-            return
-        for index in ids:
-            if seeds[index] is not None:
-                self._generators[index] = seeding.np_random(seeds[index])[0]
 
     def _observation(self) -> ObsDict:
         readings = self._simulations.readings
