@@ -12,6 +12,7 @@ from ..config import shipped_tasks
 from ..errors import UserError
 from ..rollout import NonFiniteError
 from .checking import check
+from .goal_sheet import goals
 from .plotting import plot
 from .policies import evaluate_policy, play, record
 from .training import train
@@ -31,6 +32,7 @@ commands:
   record RUN [OPTIONS]       film a trained policy
   plot RUN [RUN ...]         draw success against steps and time
   check ENV [OPTIONS]        find what in a goal env breaks hindsight
+  goals TASK [OPTIONS]       draw goals of a task as images
 
 `her-robotics COMMAND --help` lists a command's options. RUN is the folder of a run,
 or the task of a policy that ships with the project.
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "play": play,
         "plot": plot,
         "check": check,
+        "goals": goals,
     }
     if not given or given[0] in ("-h", "--help"):
         print(USAGE.format(tasks=", ".join(shipped_tasks())), end="")
