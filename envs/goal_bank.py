@@ -102,7 +102,7 @@ def _read(path: Path) -> GoalImages | None:
             raise ValueError("its checksum is wrong")
         fields = (records[name] for name in ("picture", "achieved", "desired"))
         return GoalImages(*fields, redrawn=card["redrawn"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
         _say(f"the goal images in {path} are damaged ({first_line(error)}): making them anew")
         return None
 

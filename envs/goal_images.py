@@ -10,7 +10,7 @@ from .pictures import shared_pictures
 from .tasks import THRESHOLDS, GoalName, find_task
 from .vector import check_least
 
-TRIES = 100
+TRIES = 20
 """Goals drawn in place of one that cannot be reached before giving up."""
 
 
@@ -118,7 +118,9 @@ class GoalPhotographer:
                 tries[ids] += 1
                 if tries.max() > TRIES:
                     lost = goals[np.argmax(tries[ids])]
-                    raise RuntimeError(f"{TRIES} goals in turn cannot be reached; the last is {lost}")
+                    raise RuntimeError(
+                        f"{TRIES} goals in turn cannot be reached; the last is {lost}"
+                    )
                 waiting = [*ids[~reached], *waiting]
                 bar.update(len(done))
         return GoalImages(pictures, achieved, desired, int(tries.sum()) - count)

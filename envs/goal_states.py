@@ -85,7 +85,9 @@ class GoalStates:
         else:
             at_rest = self._bring_objects(goals.reshape(all_of_them, -1, 3))
         achieved = self.space.achieved(self._simulations.readings)
-        return Reached(self._simulations.qpos[:count].copy(), achieved[:count].copy(), at_rest[:count])
+        return Reached(
+            self._simulations.qpos[:count].copy(), achieved[:count].copy(), at_rest[:count]
+        )
 
     def _bring_objects(self, goals: np.ndarray) -> np.ndarray:
         """Bring k objects to ``goals`` ``(n, k, 3)``; whether they are at rest then, ``(n,)`` bool."""
@@ -123,7 +125,7 @@ class GoalStates:
         single = self._single
         single.reset(np.arange(1))
         place = np.array([[*single.scene.grip[:2], single.scene.object_height]])
-        above = place + [0.0, 0.0, 0.15]
+        above = place + np.array([0.0, 0.0, 0.15])
         single.place_objects(place[:, None])
         for target, fingers in ((above, OPEN), (place, OPEN), (place, SHUT), (above, SHUT)):
             lead(single, target, np.full(1, fingers), CARRY, at_least=15)
@@ -136,7 +138,11 @@ class GoalStates:
 
 
 def lead(
-    simulations: Simulations, targets: np.ndarray, fingers: np.ndarray, speed: Any, at_least: int = 3
+    simulations: Simulations,
+    targets: np.ndarray,
+    fingers: np.ndarray,
+    speed: Any,
+    at_least: int = 3,
 ) -> np.ndarray:
     """Lead every gripper to its place and wait until all is at rest.
 

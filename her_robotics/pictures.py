@@ -69,14 +69,25 @@ def contact_sheet(pictures: np.ndarray, captions: list[list[str]]) -> np.ndarray
     return np.concatenate(rows)
 
 
+def check_name(path: Path) -> None:
+    """Refuse a name that no picture can be written to, before there is one.
+
+    Raises:
+        PictureError: if it does not end in ``.png``, or there is no folder for it.
+    """
+    if path.suffix != ".png":
+        raise PictureError(f"cannot write the picture {path}: its name must end in .png")
+    if not path.parent.is_dir():
+        raise PictureError(f"cannot write the picture {path}: there is no folder {path.parent}")
+
+
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write a ``(height, width, 3)`` uint8 RGB picture as PNG.
 
     Raises:
         PictureError: if the name ends otherwise or the file cannot be written.
     """
-    if path.suffix != ".png":
-        raise PictureError(f"cannot write the picture {path}: its name must end in .png")
+    check_name(path)
     _, encoded = cv2.imencode(".png", picture[..., ::-1])
     try:
         with replacing(path) as aside:
@@ -91,9 +102,7 @@ def _tile(picture: np.ndarray, text: list[str], lines: int) -> np.ndarray:
     bar = np.full((BAR * lines, large.shape[1], 3), 255, np.uint8)
     for row, line in enumerate(text):
         place = (4, BAR * (row + 1) - 7)
-        cv2.putText(
-            bar, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (40, 40, 40), 1, cv2.LINE_AA
-        )
+        cv2.putText(bar, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (40, 40, 40), 1, cv2.LINE_AA)
     tile = np.concatenate([large, bar])
     white = (255, 255, 255)
     return cv2.copyMakeBorder(tile, GAP, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=white)

@@ -10,7 +10,7 @@ import tyro
 from envs.goal_images import GoalImages, GoalPhotographer
 
 from ..errors import UserError
-from ..pictures import contact_sheet, write_picture
+from ..pictures import check_name, contact_sheet, write_picture
 from .parse import at_least, parse
 
 
@@ -38,6 +38,8 @@ def goals(arguments: list[str]) -> int:
     at_least("--count", given.count, 1)
     at_least("--size", given.size, 16)
     at_least("--seed", given.seed, 0)
+    out = Path(given.out)
+    check_name(out)
     try:
         photographer = GoalPhotographer(
             given.task, camera=given.camera, size=given.size, num_envs=min(given.count, 64)
@@ -45,8 +47,8 @@ def goals(arguments: list[str]) -> int:
     except ValueError as error:
         raise UserError(str(error)) from error
     images = photographer.draw(given.count, given.seed, progress=True)
-    write_picture(Path(given.out), contact_sheet(images.pictures, list(map(_caption, images.achieved))))
-    print(f"{given.out}: {given.count} goals of {given.task}; {_account(images)}")
+    write_picture(out, contact_sheet(images.pictures, list(map(_caption, images.achieved))))
+    print(f"{out}: {given.count} goals of {given.task}; {_account(images)}")
     return 0
 
 
