@@ -83,7 +83,7 @@ def _hash(task: str, asked: dict[str, Any]) -> str:
     model = load_scene(find_task(task)).model
     compiled = np.empty(mujoco.mj_sizeModel(model), np.uint8)
     mujoco.mj_saveModel(model, None, compiled)
-    parts = hashlib.sha256(compiled)
+    parts = hashlib.sha256(compiled.tobytes())
     for module in MODULES:
         parts.update(Path(str(module.__file__)).read_bytes())
     versions = {name: metadata.version(name) for name in PACKAGES}

@@ -110,20 +110,20 @@ def _tile(picture: np.ndarray, text: list[str], lines: int) -> np.ndarray:
 
 def _decode(content: bytes, path: Path) -> np.ndarray:
     """The ``(height, width, 3)`` uint8 RGB pixels of a whole PNG or JPEG file."""
-    kinds = {PNG: _whole_png, JPEG: _whole_jpeg}
-    whole = next((check for start, check in kinds.items() if content.startswith(start)), None)
-    if whole is None:
+    if not content.startswith((PNG, JPEG)):
         raise PictureError(f"{path} is no picture in PNG or JPEG format")
-    # OpenCV fills what is missing with grey and says so to nobody.
-    if not whole(content):
-        raise PictureError(f"the picture {path} is damaged, or not all of it is there")
-    flags = cv2.IMREAD_UNCHANGED if whole is _whole_png else cv2.IMREAD_COLOR
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error as error:
-        raise PictureError(f"cannot read the picture {path}: {first_line(error)}") from error
+    is_png = content.startswith(PNG)
+    pixels = None
+    # OpenCV notices too, but libpng then prints lines of its own.
+    if not is_png or _whole_png(content):
+        flags = cv2.IMREAD_UNCHANGED if is_png else cv2.IMREAD_COLOR
+        try:
+            # From memory: read from a file, a cut JPEG is filled up with grey, and nobody told.
+            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        except cv2.error as error:
+            raise PictureError(f"cannot read the picture {path}: {first_line(error)}") from error
     if pixels is None:
-        raise PictureError(f"the picture {path} is damaged")
+        raise PictureError(f"the picture {path} is damaged, or not all of it is there")
     return _to_rgb(pixels)
 
 
@@ -152,29 +152,3 @@ def _whole_png(content: bytes) -> bool:
             return True
         at = end + 4
     return False
-
-
-def _whole_jpeg(content: bytes) -> bool:
-    """Whether segments follow each other up to the marker of the end, and there is a scan among them."""
-    at, scanned = 2, False
-    while at + 4 <= len(content) + 2 and content[at : at + 1] == b"\xff":
-        marker = content[at + 1] if at + 1 < len(content) else None
-        if marker == 0xFF:  # fill
-            at += 1
-            continue
-        if marker == 0xD9 or marker is None:
-            return scanned and marker is not None
-        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-        if marker == 0xDA:
-            scanned, at = True, _end_of_scan(content, at)
-    return False
-
-
-def _end_of_scan(content: bytes, at: int) -> int:
-    """Where the marker after a scan's data stands: one that is neither a stuffed 0xFF nor a restart."""
-    while (at := content.find(b"\xff", at)) >= 0:
-        following = content[at + 1] if at + 1 < len(content) else 0xD9
-        if following != 0 and not 0xD0 <= following <= 0xD7:
-            return at
-        at += 2
-    return len(content)
