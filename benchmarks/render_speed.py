@@ -3,10 +3,11 @@
 All draw the same recorded states of FetchPush from the task's camera, and take their turns in every
 round, there and back, in one process. Between the bare renderer and ours stand its variations, each with
 one thing changed, since they say which of our decisions pay: only kinematics, shadows and reflections
-off, no multisampling, the buffer no larger than the picture. Ours is drawn with its smooth edges and without.
+off, no multisampling, the buffer no larger than the picture. Ours is drawn with its smooth edges and
+without, and by several processes.
 
 Wall time says what a run feels; frames per second of processor time say what a picture costs where other
-programs share the cores.
+programs share the cores; that of other processes is not known to this one.
 
 Run from the repository's root on a quiet machine: ``python -m benchmarks.render_speed``.
 """
@@ -27,11 +28,13 @@ from benchmarks.report import at_least, machine, publish, spread
 from envs import find_task
 from envs.camera import choose_context
 from envs.fetch import FetchVectorEnv
+from envs.picture_pool import PicturePool
 from envs.pictures import Pictures
 from envs.scene import load_scene, picture_camera
 
 TASK, PLAYED = "fetch_push", 16
-BARE, OURS, ROUGH = "bare mujoco.Renderer", "ours", "ours, rough edges"
+BARE, OURS, ROUGH, POOL = "bare mujoco.Renderer", "ours", "ours, rough edges", "ours, processes"
+UNITS = (" per second", " per second of processor time")
 Draw = Callable[[np.ndarray], object]
 """Draws recorded joint positions ``(n, nq)``, one after another."""
 
@@ -44,6 +47,8 @@ class Arguments:
     """Width and height of the pictures, in pixels."""
     pictures: int = 100
     """Pictures in a turn."""
+    workers: int = 2
+    """Processes of ours where it is drawn by several."""
     rounds: int = 8
     """Rounds; the first one warms up and is dropped."""
     seed: int = 0
@@ -106,7 +111,14 @@ def ours(stack: ExitStack, size: int, oversampling: int) -> Draw:
     return lambda states: drawer.draw(states, size=size)
 
 
-def line_up(stack: ExitStack, size: int) -> dict[str, Draw]:
+def pool(stack: ExitStack, size: int, workers: int) -> Draw:
+    """Our pictures, drawn by several processes."""
+    drawer = PicturePool(find_task(TASK), workers)
+    stack.callback(drawer.close)
+    return lambda states: drawer.draw(states, size=size)
+
+
+def line_up(stack: ExitStack, size: int, workers: int) -> dict[str, Draw]:
     """Everyone to be measured, by name."""
     effects = (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION)
     return {
@@ -118,13 +130,14 @@ def line_up(stack: ExitStack, size: int) -> dict[str, Draw]:
         "bare, no multisampling, small buffer": bare(stack, size, samples=0, buffer=size),
         ROUGH: ours(stack, size, 1),
         OURS: ours(stack, size, 2),
+        POOL: pool(stack, size, workers),
     }
 
 
-def measure(size: int, states: np.ndarray, rounds: int) -> dict[str, Any]:
-    """Pictures per second of wall and of processor time, and how many times the bare renderer's."""
+def measure(size: int, states: np.ndarray, rounds: int, workers: int) -> dict[str, Any]:
+    """How many pictures in each of ``UNITS``, and how many times the bare renderer's."""
     with ExitStack() as stack:
-        drawers = line_up(stack, size)
+        drawers = line_up(stack, size, workers)
         names = list(drawers)
         seconds = np.zeros((2, rounds, len(names)))
         for index in tqdm(range(rounds), desc=f"{size} pixels", unit="round", disable=None):
@@ -135,13 +148,13 @@ def measure(size: int, states: np.ndarray, rounds: int) -> dict[str, Any]:
                 drawers[name](states)
                 after = time.perf_counter(), time.process_time()
                 seconds[:, index, turn] = np.subtract(after, before)
-    wall, processor = len(states) / seconds[:, 1:]
+    rates = len(states) / seconds[:, 1:]
     return {
         name: {
-            "pictures_per_second": spread(wall[:, turn]),
-            "pictures_per_processor_second": spread(processor[:, turn]),
-            "times_bare": spread(wall[:, turn] / wall[:, 0]),
-            "times_bare_by_processor": spread(processor[:, turn] / processor[:, 0]),
+            f"{what}{unit}": spread(figures[:, turn])
+            for unit, rate in zip(UNITS, rates, strict=True)
+            if name != POOL or unit == UNITS[0]
+            for what, figures in (("pictures", rate), ("times bare", rate / rate[:, :1]))
         }
         for turn, name in enumerate(names)
     }
@@ -149,17 +162,12 @@ def measure(size: int, states: np.ndarray, rounds: int) -> dict[str, Any]:
 
 def markdown(results: dict[str, Any]) -> str:
     """The results as a table."""
-    lines = [
-        "| pixels | | pictures/s | per s of processor time | times bare | by processor time |",
-        "|--:|---|--:|--:|--:|--:|",
-    ]
+    columns = list(next(iter(results.values()))[BARE])
+    lines = [f"| pixels | | {' | '.join(columns)} |", "|--:|---" + "|--:" * len(columns) + "|"]
     for size, rows in results.items():
         for name, row in rows.items():
-            wall, processor, times, by_processor = (row[key]["median"] for key in row)
-            lines.append(
-                f"| {size} | {name} | {wall:,.0f} | {processor:,.0f} "
-                f"| {times:.2f} | {by_processor:.2f} |"
-            )
+            figures = [f"{row[key]['median']:,.2f}" if key in row else "" for key in columns]
+            lines.append(f"| {size} | {name} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 
@@ -167,11 +175,15 @@ def main() -> None:
     """Run the benchmark."""
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.render_speed")
     at_least(2, rounds=arguments.rounds)
-    at_least(1, pictures=arguments.pictures, sizes=min(arguments.sizes, default=0))
+    at_least(1, pictures=arguments.pictures, workers=arguments.workers)
+    at_least(1, sizes=min(arguments.sizes, default=0))
     where = machine()
     choose_context()
     states = recorded(arguments.pictures, arguments.seed)
-    results = {str(size): measure(size, states, arguments.rounds) for size in arguments.sizes}
+    results = {
+        str(size): measure(size, states, arguments.rounds, arguments.workers)
+        for size in arguments.sizes
+    }
     publish("render_speed", arguments, where, results)
     if not arguments.json:
         print(markdown(results))

@@ -63,6 +63,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         width: frame width in pixels.
         height: frame height in pixels.
         show_goal: whether frames show the goal. Learning from images must not see it.
+        picture_workers: processes that draw ``pictures``; 0 draws them in this one.
 
     Raises:
         ValueError: if a name is unknown or a number out of range; the message says what is allowed.
@@ -89,6 +90,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         width: int = 480,
         height: int = 480,
         show_goal: bool = True,
+        picture_workers: int = 0,
     ):
         self.task = find_task(task)
         goal = goal or self.task.goal
@@ -105,6 +107,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
             distance_threshold=(distance_threshold, 0),
             width=(width, 1),
             height=(height, 1),
+            picture_workers=(picture_workers, 0),
         )
         self.num_envs = num_envs
         self.reward_type: RewardType = reward_type
@@ -119,7 +122,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         self._show_goal = show_goal
         randomization = read_randomization(randomize or {}, self.task.has_object)
         self._simulations = Simulations(self.task, num_envs, num_threads, randomization, model)
-        self._views = Views(self._simulations, width, height)
+        self._views = Views(self._simulations, width, height, picture_workers)
         self._goal_space: GoalSpace = GOAL_SPACES[goal](self._simulations)
         self.goal_parts = self._goal_space.parts
         """Parts of a goal that are judged each on its own: the objects."""
@@ -259,7 +262,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         return self._views.pictures(poses, camera, size)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Free the renderer."""
+        """Free what draws."""
         self._views.close()
 
     def _seed(self, seed: Seeds, ids: np.ndarray) -> None:

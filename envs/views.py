@@ -3,6 +3,7 @@
 import numpy as np
 
 from .camera import Camera
+from .picture_pool import PicturePool
 from .pictures import shared_pictures
 from .scene import load_scene
 from .simulation import Simulations
@@ -15,11 +16,14 @@ class Views:
         simulations: to be drawn.
         width: of a film's frames, in pixels.
         height: of a film's frames, in pixels.
+        workers: processes that draw pictures; 0 draws them in this one.
     """
 
-    def __init__(self, simulations: Simulations, width: int, height: int):
+    def __init__(self, simulations: Simulations, width: int, height: int, workers: int = 0):
         self._simulations, self._frame_size = simulations, (width, height)
         self._camera: Camera | None = None
+        self._workers = workers
+        self._pool: PicturePool | None = None
 
     def frames(self, markers: list[np.ndarray]) -> tuple[np.ndarray, ...]:
         """A ``(height, width, 3)`` uint8 frame of each, with goals shown at ``markers``, ``(k, 3)`` each."""
@@ -43,10 +47,16 @@ class Views:
         """Draw ``poses``, or what the simulations are in now (``Pictures.draw``)."""
         if poses is None:
             poses = self.poses
-        return shared_pictures(self._simulations.task).draw(poses, camera, size)
+        if self._workers and self._pool is None:
+            self._pool = PicturePool(self._simulations.task, self._workers)
+        drawer = self._pool or shared_pictures(self._simulations.task)
+        return drawer.draw(poses, camera, size)
 
     def close(self) -> None:
-        """Free the film's OpenGL context."""
+        """Free the film's OpenGL context and end the processes."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
         if self._camera is not None:
             self._camera.close()
             self._camera = None
