@@ -59,7 +59,7 @@ def goal_bank(
         folder: in place of the user's cache.
 
     Returns:
-        The goal images, read-only; pictures are read from disk as they are looked at.
+        The goal images, read from disk as they are looked at, and so not to be written to.
 
     Raises:
         ValueError: if a name is unknown or a number out of range; the message says what is allowed.
@@ -69,13 +69,13 @@ def goal_bank(
     goal, camera = goal or known.goal, camera or picture_camera(known)
     asked = {"count": count, "camera": camera, "size": size, "goal": goal, "seed": seed}
     path = (folder or cache_folder()) / f"{task}-{_hash(task, asked)}.npy"
-    records = _read(path)
-    if records is None:
+    found = _read(path)
+    if found is None:
         photographer = GoalPhotographer(task, goal, camera, size, num_threads=num_threads)
         images = photographer.draw(count, seed, progress=True)
         _keep(path, images, {"task": task, **asked})
-        return images
-    return records
+        found = _read(path) or images
+    return found
 
 
 def _hash(task: str, asked: dict[str, Any]) -> str:

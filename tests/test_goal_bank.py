@@ -63,7 +63,8 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
 def test_a_damaged_bank_is_made_anew_and_one_line_says_so(
     damage: str, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = bank()
+    whole = GoalPhotographer(TASK, size=SIZE, num_threads=1).draw(COUNT)
+    bank()
     suffix, do = DAMAGES[damage]
     do(next(path for path in cache.iterdir() if path.suffix == suffix))
     capsys.readouterr()
