@@ -19,13 +19,23 @@ import mujoco
 import numpy as np
 from tqdm import tqdm
 
-from . import goal_images, goal_states, goals, light, pictures, readings, scene, simulation
+from . import (
+    goal_images,
+    goal_states,
+    goals,
+    light,
+    pictures,
+    readings,
+    scene,
+    simulation,
+    tasks,
+)
 from .goal_images import GoalImages, GoalPhotographer
 from .scene import load_scene, picture_camera
 from .tasks import GoalName, find_task
 from .vector import check_least, first_line
 
-MODULES = (goal_images, goal_states, goals, light, pictures, readings, scene, simulation)
+MODULES = (goal_images, goal_states, goals, light, pictures, readings, scene, simulation, tasks)
 """Code that decides what a bank holds."""
 PACKAGES = ("mujoco", "gymnasium-robotics", "numpy")
 
