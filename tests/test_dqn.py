@@ -176,7 +176,11 @@ def test_five_bits_are_learnt_within_seconds() -> None:
 @pytest.mark.parametrize(
     ("base", "changes", "said"),
     [
-        ({}, {"agent": {"name": "dqn"}}, "dqn does not fit fetch_reach, .* continuous .* ddpg$"),
+        (
+            {},
+            {"agent": {"name": "dqn"}},
+            "dqn does not fit fetch_reach, .* continuous .* ddpg or svg$",
+        ),
         (FLIP, {"agent": {"name": "ddpg"}}, "ddpg does not fit bit_flip, .* 6 discrete .* dqn$"),
         (FLIP, {"agent": {"action_l2": 0.5}}, r"agent\.action_l2 = 0\.5 .* dqn: leave it at 1\.0"),
         (FLIP, {"agent": {"actor_lr": 0.5}}, r"agent\.actor_lr = 0\.5 "),
