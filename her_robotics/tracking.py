@@ -95,6 +95,13 @@ def has_account() -> bool:
         return False
 
 
+def wandb_version() -> str:
+    """The version of wandb, which is imported to be sure that it can be."""
+    import wandb
+
+    return wandb.__version__
+
+
 class WandbRun:
     """One Weights & Biases run with the figures, the configuration, the curve and the film.
 
