@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from .errors import first_line
+from .errors import UserError, first_line
+from .files import read_bounded, write_text
 from .run_folder import CURVE, METRICS, TIMINGS, VIDEO
 
 WandbMode = Literal["online", "offline", "disabled"]
@@ -39,7 +40,8 @@ class JsonLines:
         for path in self._paths.values():
             kept = [] if resume_at is None else read_lines(path)
             lines = [json.dumps(row) for row in kept if row["step"] <= (resume_at or 0)]
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            # Written anew, a name that leads elsewhere is replaced and not followed.
+            write_text(path, "".join(f"{line}\n" for line in lines))
 
     def log(self, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
         for name, row in ((METRICS, metrics), (TIMINGS, timings)):
@@ -52,17 +54,29 @@ class JsonLines:
         pass
 
 
+LARGEST_LINES = 2**28
+"""Bytes of a JSON lines file that we read: hundreds of thousands of tests."""
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON lines file; a line torn by a crash, which can only be the last, is left out."""
-    if not path.is_file():
+    """The objects of a JSON lines file; a line torn by a crash, which can only be the last, is left out.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    try:
+        text = read_bounded(path, LARGEST_LINES).decode("utf-8", errors="replace")
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
             break
         rows.append(row)
     return rows

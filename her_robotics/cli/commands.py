@@ -7,7 +7,7 @@ from envs.fleet import WorkerError
 from envs.making import GoalEnvError
 from envs.opengl import RenderingError
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..rollout import NonFiniteError
 from .checking import check
 from .plotting import plot
@@ -34,3 +34,7 @@ def run(name: str, arguments: list[str]) -> int:
     except (UserError, GoalEnvError, RenderingError, NonFiniteError, WorkerError, OSError) as error:
         print(f"her-robotics: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, (UserError, GoalEnvError, RenderingError)) else 1
+    except MemoryError as error:
+        said = first_line(error)
+        print(f"her-robotics: error: there is not the memory for this: {said}", file=sys.stderr)
+        return 1
