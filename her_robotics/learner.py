@@ -4,13 +4,13 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import torch
 
 from .agents import AGENTS, Agent
-from .config import Config
+from .config import Config, Count, NonNegative
 from .errors import UserError, first_line
 from .evaluate import Evaluation, evaluate
 from .exploration import Exploration
@@ -18,6 +18,7 @@ from .guides import Guide, make_guide
 from .meters import Averages
 from .relabel import STRATEGIES
 from .replay import Replay
+from .strict import Range, from_mapping
 from .types import EpisodeShape, Task
 
 MakeEnv = Callable[..., gym.vector.VectorEnv]
@@ -38,13 +39,13 @@ class Progress:
         best_step: env steps at which it was.
     """
 
-    steps: int = 0
-    episodes: int = 0
-    updates: int = 0
-    tested_at: int = 0
-    seconds: float = 0.0
-    best_success: float = -1.0
-    best_step: int = 0
+    steps: Count = 0
+    episodes: Count = 0
+    updates: Count = 0
+    tested_at: Count = 0
+    seconds: NonNegative = 0.0
+    best_success: Annotated[float, Range(-1.0, 1.0)] = -1.0
+    best_step: Count = 0
 
 
 @dataclass
@@ -90,7 +91,7 @@ class Learner:
         """
         try:
             self._load(state)
-        except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        except Exception as error:  # a state of anything fails in any way
             reason = first_line(error)
             raise UserError(f"the saved state does not fit this configuration: {reason}") from error
 
@@ -101,9 +102,26 @@ class Learner:
         if self.guide:
             self.guide.load_state_dict(state["guide"])
         torch.set_rng_state(state["torch"])
-        self.progress = Progress(**state["progress"])
+        if missing := vars(Progress()).keys() - state["progress"].keys():
+            raise ValueError(f"its progress lacks {', '.join(sorted(missing))}")
+        self.progress = from_mapping(Progress, state["progress"], "progress.")
         self.averages.load_state_dict(state["averages"])
-        self.best_policy = state["best_policy"]
+        self.best_policy = self._fitting(state["best_policy"])
+
+    def _fitting(self, policy: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A saved best policy, if it is one of this agent, or there has been no test yet.
+
+        Raises:
+            ValueError: if not.
+        """
+        expected = self.agent.averaged.state_dict() if self.progress.tested_at else {}
+        kinds = [
+            {name: (value.shape, value.dtype) for name, value in each.items()}
+            for each in (policy, expected)
+        ]
+        if kinds[0] != kinds[1] or not all(value.isfinite().all() for value in policy.values()):
+            raise ValueError("its best policy is none of this agent")
+        return policy
 
     def close(self) -> None:
         """Close both envs."""

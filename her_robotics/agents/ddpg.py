@@ -226,15 +226,39 @@ class DDPG:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Restore what ``state_dict`` gave."""
+        """Restore what ``state_dict`` gave.
+
+        Raises:
+            Exception: of many kinds, if it was given by another agent.
+        """
         self.policy.load_state_dict(state["policy"])
         self.averaged.actor.load_state_dict(state["averaged_actor"])
         self.critics.load_state_dict(state["critics"])
         self.target_actor.load_state_dict(state["target_actor"])
         self.target_critics.load_state_dict(state["target_critics"])
-        self.actor_optimizer.load_state_dict(state["actor_optimizer"])
-        self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+        _restore(self.actor_optimizer, state["actor_optimizer"])
+        _restore(self.critic_optimizer, state["critic_optimizer"])
+        if type(state["updates"]) is not int or state["updates"] < 0:
+            raise ValueError("the number of updates is none")
         self.updates = state["updates"]
+
+
+def _restore(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """Restore Adam's moments, which torch does not compare with what they are of.
+
+    Its settings are left as the configuration has them.
+
+    Raises:
+        ValueError: if they are of other parameters.
+    """
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    for index, moments in state["state"].items():
+        whole = parameters[index].shape
+        expected = {"step": torch.Size(), "exp_avg": whole, "exp_avg_sq": whole}
+        if {name: value.shape for name, value in moments.items()} != expected:
+            raise ValueError("the optimiser's moments are of other parameters")
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
 def _pairs(
