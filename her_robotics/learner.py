@@ -10,7 +10,7 @@ import gymnasium as gym
 import torch
 
 from .agents import AGENTS, Agent
-from .config import Config, Count, NonNegative
+from .config import Config, Count, Fraction, NonNegative
 from .errors import UserError, first_line
 from .evaluate import Evaluation, evaluate
 from .exploration import Exploration
@@ -18,11 +18,16 @@ from .guides import Guide, make_guide
 from .meters import Averages
 from .relabel import STRATEGIES
 from .replay import Replay
+from .rollout import Divergence, Lose
 from .strict import Range, from_mapping
 from .types import EpisodeShape, Task
 
 MakeEnv = Callable[..., gym.vector.VectorEnv]
 """Builds the task's vector env: ``(num_envs, render_mode=None, width=..., height=...)``."""
+
+
+MEMORY = 10
+"""Episodes over which it is judged whether most of them diverge."""
 
 
 @dataclass
@@ -37,6 +42,8 @@ class Progress:
         seconds: time spent collecting and updating, tests left out.
         best_success: best tested success rate so far, -1 before any.
         best_step: env steps at which it was.
+        diverged: episodes lost to a simulation that diverged, in training and in tests.
+        diverging: share of training episodes that are, of about the last ``MEMORY``.
     """
 
     steps: Count = 0
@@ -46,6 +53,8 @@ class Progress:
     seconds: NonNegative = 0.0
     best_success: Annotated[float, Range(-1.0, 1.0)] = -1.0
     best_step: Count = 0
+    diverged: Count = 0
+    diverging: Fraction = 0.0
 
 
 @dataclass
@@ -63,12 +72,19 @@ class Learner:
     progress: Progress = field(default_factory=Progress)
     averages: Averages = field(default_factory=Averages)
     best_policy: dict[str, torch.Tensor] = field(default_factory=dict)
+    keep: Lose = lambda divergence: None
+    """Keeps an episode that diverged for inspection."""
+
+    def lose(self, divergence: Divergence) -> None:
+        """Count an episode whose simulation diverged, and keep it for inspection."""
+        self.progress.diverged += 1
+        self.keep(divergence)
 
     def evaluate(self, stream: int) -> Evaluation:
         """Test the kept policy, without exploration, on the run's own test episodes of a stream."""
         episodes, seed = self.config.eval.episodes, self.config.seed
         act = self.agent.averaged.act
-        return evaluate(self.test_env, self.task, act, episodes, seed, stream)
+        return evaluate(self.test_env, self.task, act, episodes, seed, stream, self.lose)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to equal an uninterrupted one, between two cycles."""

@@ -73,7 +73,8 @@ def _columns(path: Path, names: Mapping[str, Range]) -> list[np.ndarray]:
     rows = read_lines(path)
     for row, (name, allowed) in itertools.product(rows, names.items()):
         value = row.get(name)
-        if type(value) not in (int, float) or value not in allowed:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or value not in allowed:
             raise UserError(
                 f"{path}: {name} = {shown(value)} must be a number {allowed} in every line"
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
+from yaml.composer import ComposerError
 
 from .errors import UserError, first_line
 from .files import read_bounded
@@ -77,9 +78,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(
-                None, None, "references (*name) are not allowed", mark
-            )
+            raise ComposerError(None, None, "references (*name) are not allowed", mark)
         return super().compose_node(parent, index)
 
 

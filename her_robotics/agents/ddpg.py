@@ -255,7 +255,9 @@ def _restore(optimizer: torch.optim.Optimizer, state: dict) -> None:
     for index, moments in state["state"].items():
         whole = parameters[index].shape
         expected = {"step": torch.Size(), "exp_avg": whole, "exp_avg_sq": whole}
-        if {name: value.shape for name, value in moments.items()} != expected:
+        given = {name: value.shape for name, value in moments.items()}
+        # The fused step takes them for contiguous without looking.
+        if given != expected or not all(value.is_contiguous() for value in moments.values()):
             raise ValueError("the optimiser's moments are of other parameters")
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
