@@ -49,3 +49,22 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def append(path: Path, text: str) -> None:
+    """Add to a text file, and have it on the disk; where that fails the file stays as it was.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        content = text.encode("utf-8")
+        try:
+            # A disk that fills up takes a part and does not say so.
+            if file.write(content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise

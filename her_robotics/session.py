@@ -91,8 +91,11 @@ class Session:
 
         def on_report(report: Report) -> None:
             bar.report(report)
-            for tracker in self._trackers:
-                tracker.log(report.metrics, report.timings)
+            try:
+                for tracker in self._trackers:
+                    tracker.log(report.metrics, report.timings)
+            except UserError as error:
+                raise UserError(f"{error}: the run stops{self._how_to_go_on()}") from error
 
         def on_cycle() -> None:
             bar.advance()
@@ -117,6 +120,11 @@ class Session:
             text = f"warning: no checkpoint was written ({error}); the previous one stays"
             print(text, file=sys.stderr)
         self._checkpointed = time.monotonic()
+
+    def _how_to_go_on(self) -> str:
+        if not (self.folder / CHECKPOINT).exists():
+            return ""
+        return f". Once that is mended: her-robotics train --resume {self.folder}"
 
     def _keep(self, divergence: Divergence) -> None:
         """Write an episode that diverged; of very many the first ones will do."""

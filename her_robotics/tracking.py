@@ -1,5 +1,6 @@
 """Where figures go: always to local JSON lines, and to Weights & Biases if it works."""
 
+import contextlib
 import json
 import os
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from .errors import UserError, first_line
-from .files import read_bounded, write_text
+from .files import append, read_bounded, write_text
 from .run_folder import CURVE, METRICS, TIMINGS, VIDEO
 
 WandbMode = Literal["online", "offline", "disabled"]
@@ -44,11 +45,17 @@ class JsonLines:
             write_text(path, "".join(f"{line}\n" for line in lines))
 
     def log(self, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
+        """Keep one report.
+
+        Raises:
+            UserError: if it cannot be written; the files then end with the last report that was.
+        """
         for name, row in ((METRICS, metrics), (TIMINGS, timings)):
-            with self._paths[name].open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            path = self._paths[name]
+            try:
+                append(path, json.dumps(row) + "\n")
+            except OSError as error:
+                raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
     def finish(self) -> None:
         pass
@@ -154,16 +161,26 @@ class WandbRun:
         self._run.finish()
 
 
+def abandon_wandb() -> None:
+    """Let go of a wandb that has failed; else it speaks up once more when the process ends."""
+    import wandb
+
+    wandb.teardown()
+
+
 class Guarded:
     """A tracker whose failure is told once and never stops training.
 
     Args:
         start: makes the tracker; if this fails nothing is tracked.
         name: what to call it in the warning.
+        abandon: lets go of what is left of it after a failure.
     """
 
-    def __init__(self, start: Callable[[], Tracker], name: str):
-        self._name = name
+    def __init__(
+        self, start: Callable[[], Tracker], name: str, abandon: Callable[[], Any] = lambda: None
+    ):
+        self._name, self._abandon = name, abandon
         self._tracker: Tracker | None = None
         self._try(lambda: setattr(self, "_tracker", start()))
 
@@ -183,6 +200,8 @@ class Guarded:
             text = f"warning: {self._name} failed and is off from here ({first_line(error)})"
             print(f"{text}; metrics go on in {METRICS}", file=sys.stderr)
             self._tracker = None
+            with contextlib.suppress(Exception):  # it has failed before
+                self._abandon()
 
 
 def start_trackers(
@@ -196,5 +215,6 @@ def start_trackers(
     trackers: list[Tracker] = [JsonLines(folder, resume_at)]
     mode = wandb_mode(asked)
     if mode != "disabled":
-        trackers.append(Guarded(lambda: WandbRun(folder, config, mode, project), "wandb"))
+        run = Guarded(lambda: WandbRun(folder, config, mode, project), "wandb", abandon_wandb)
+        trackers.append(run)
     return trackers

@@ -1,4 +1,7 @@
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -248,6 +251,38 @@ def test_a_wandb_that_fails_costs_a_warning_and_nothing_else(
     outcome = command("train", "debug", "--out", tmp_path / "run", *project)
     assert outcome.code == 0
     assert outcome.err.count("warning: wandb failed") == 1
+    assert (tmp_path / "run" / METRICS).read_bytes() == (debug_run().folder / METRICS).read_bytes()
+
+
+LOSING_WANDB = """
+import os, signal, subprocess, sys
+from her_robotics.cli import main, training
+from tests.runs import watched
+
+def kill(taken, shown):
+    if taken == 70:
+        listed = ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())]
+        listed = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+        (service,) = [line.split()[0] for line in listed.splitlines() if "wandb-core" in line]
+        os.kill(int(service), signal.SIGKILL)
+
+real = training.env_maker
+training.env_maker = lambda env: watched(real(env), kill, 2)
+sys.exit(main(["train", "debug", "--wandb", "offline", "--video.enabled", "false", *sys.argv[1:]]))
+"""
+
+
+def test_a_wandb_whose_service_dies_is_told_once_and_the_run_goes_on(tmp_path: Path) -> None:
+    folders = {f"WANDB_{name}_DIR": str(tmp_path) for name in ("CACHE", "DATA", "CONFIG")}
+    run = subprocess.run(
+        [sys.executable, "-c", LOSING_WANDB, "--out", str(tmp_path / "run")],
+        env={**os.environ, **folders, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("warning: wandb failed") == 1
+    assert "Traceback" not in run.stderr
     assert (tmp_path / "run" / METRICS).read_bytes() == (debug_run().folder / METRICS).read_bytes()
 
 
