@@ -174,7 +174,7 @@ class Guarded:
     Args:
         start: makes the tracker; if this fails nothing is tracked.
         name: what to call it in the warning.
-        abandon: lets go of what is left of it after a failure.
+        abandon: lets go of what is left of it where it fails after its start.
     """
 
     def __init__(
@@ -199,9 +199,10 @@ class Guarded:
         except Exception as error:  # whatever a third party's tracker throws, training goes on
             text = f"warning: {self._name} failed and is off from here ({first_line(error)})"
             print(f"{text}; metrics go on in {METRICS}", file=sys.stderr)
-            self._tracker = None
-            with contextlib.suppress(Exception):  # it has failed before
-                self._abandon()
+            if self._tracker:
+                self._tracker = None
+                with contextlib.suppress(Exception):  # it has failed before
+                    self._abandon()
 
 
 def start_trackers(
