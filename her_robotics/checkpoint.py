@@ -87,11 +87,29 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(io.BytesIO(body), weights_only=True)
+        _refuse_claims(state)
     except Exception as error:  # the unpickler refuses hostile content in many ways
         raise CheckpointError(f"{path} is not a checkpoint: {first_line(error)}") from error
     if not isinstance(state, dict) or "progress" not in state:
         raise CheckpointError(f"{path} is not a checkpoint of this project")
     return state
+
+
+def _refuse_claims(state: Any) -> None:
+    """Refuse tensors of more numbers than their file holds: to touch one may take any memory.
+
+    Raises:
+        CheckpointError: if there is one.
+    """
+    seen: set[int] = set()
+    left = [state]
+    while left:
+        value = left.pop()
+        if isinstance(value, torch.Tensor) and value.nbytes > value.untyped_storage().nbytes():
+            raise CheckpointError(f"a tensor claims {value.numel():,d} numbers that it has not")
+        if isinstance(value, (dict, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))  # what is referred to often is looked at once
+            left += value.values() if isinstance(value, dict) else value
 
 
 def _refuse_compressed(body: bytes) -> None:

@@ -31,11 +31,13 @@ class Averages:
         Raises:
             ValueError: if it is not what ``state_dict`` gives.
         """
-        sums, counts = dict(state["sums"]), dict(state["counts"])
+        sums, counts = state["sums"], state["counts"]
+        if not isinstance(sums, dict) or not isinstance(counts, dict):
+            raise ValueError("the averages are no sums of figures")
         numbers = all(math.isfinite(total) for total in sums.values())
         if not numbers or sums.keys() != counts.keys() or not all(map(_is_count, counts.values())):
             raise ValueError("the averages are no sums of figures")
-        self._sums, self._counts = sums, counts
+        self._sums, self._counts = dict(sums), dict(counts)
 
     def take(self) -> dict[str, float]:
         """The means since the last call."""

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pickle
+import resource
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
@@ -90,6 +91,8 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
+LARGEST_PROCESS = 12 * 2**30
+"""Bytes of address space: several times what these tests need."""
 Change = Callable[[bytes], bytes]
 
 
@@ -124,6 +127,15 @@ def changes(draw: st.DrawFn) -> Change:
 def original(name: str) -> bytes:
     """A file of a finished run."""
     return (debug_run().folder / name).read_bytes()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _bounded_memory() -> Iterator[None]:
+    """What takes all memory is to fail here, and not to take the machine with it."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (LARGEST_PROCESS, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.fixture(scope="module")
@@ -375,6 +387,15 @@ def test_a_checkpoint_with_any_value_is_resumed_or_refused(
     torch.save(replaced(state(), path, value), file)
     (folder / CHECKPOINT).write_bytes(reseal(file.getvalue()))
     attempt(lambda: resume(folder))
+
+
+def test_a_tensor_that_claims_more_numbers_than_the_file_holds_is_refused(tmp_path: Path) -> None:
+    lay(tmp_path)
+    averages = {"sums": torch.zeros(1).expand(10**9, 1000), "counts": {}}
+    file = io.BytesIO()
+    torch.save({**state(), "averages": averages}, file)
+    (tmp_path / CHECKPOINT).write_bytes(reseal(file.getvalue()))
+    assert "claims" in the_one_line(command("train", "--resume", tmp_path))
 
 
 def test_a_few_references_that_stand_for_gigabytes_are_refused(tmp_path: Path) -> None:
