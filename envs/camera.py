@@ -3,7 +3,6 @@
 import atexit
 import copy
 import os
-import sys
 import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,28 +12,10 @@ import mujoco
 import numpy as np
 from mujoco.rendering.classic import gl_context
 
+from .opengl import PACKAGES, RenderingError, choose_context
 from .scene import MOCAP_BODY, known_objects, target_names
 
 WATCH_CAMERA = "her:watch"
-PACKAGES = "libegl1 libgl1 libgl1-mesa-dri libegl-mesa0"
-
-
-def choose_context() -> None:
-    """Draw by EGL on a Linux machine without a screen, also if MuJoCo was imported before us.
-
-    MuJoCo makes this choice when it is imported, from ``MUJOCO_GL``; without a screen its default,
-    GLFW, ends the process.
-    """
-    if os.environ.get("MUJOCO_GL") or os.environ.get("DISPLAY") or sys.platform != "linux":
-        return
-    from mujoco.egl import GLContext
-
-    gl_context.GLContext = GLContext
-    os.environ["MUJOCO_GL"] = "egl"
-
-
-class RenderingError(RuntimeError):
-    """Headless rendering does not work on this machine."""
 
 
 @contextmanager

@@ -159,7 +159,8 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
     ) -> tuple[ObsDict, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Take one step of 0.04 s in every simulation; ``info["is_success"]`` is ``(n,)`` bool.
 
-        A simulation that diverges shows NaN in its ``observation``.
+        A simulation that diverges shows NaN in its ``observation``; ``info["physics_before"]`` then holds
+        the state rows of all before the step, ``(n, s)``. A ``reset`` makes it sound again.
         """
         if not self._generators:
             raise gym.error.ResetNeeded("call reset before the first step")
@@ -174,6 +175,8 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
             "is_success": self.reached(achieved, desired),
             "_is_success": np.ones(self.num_envs, dtype=bool),
         }
+        if diverged.any():
+            info["physics_before"] = self._simulations.before
         reward = self.compute_reward(achieved, desired, info)
         truncated = self._steps >= self.max_episode_steps
         return observation, reward, np.zeros(self.num_envs, dtype=bool), truncated, info

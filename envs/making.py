@@ -9,8 +9,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
-from .camera import choose_context
 from .compat import register_gymnasium_robotics
+from .opengl import choose_context
 from .vector import first_line
 
 MakeOne = Callable[[], gym.Env]

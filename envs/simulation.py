@@ -68,6 +68,7 @@ class Simulations:
             objects = object_names(task)
             self._randomizer = Randomizer(self._batch, self.model, objects, randomization)
         self.readings = self._settle()
+        self._before = self._batch.state.copy()
 
     def reset(
         self,
@@ -103,6 +104,7 @@ class Simulations:
             ``(n,)`` bool: which simulations diverged, so that their readings mean nothing.
         """
         end = self._batch.bind("time") + self.dt
+        self._before = self._batch.state.copy()
         at, readings = self.at, self.readings
         # The product stays in the action's own precision, as upstream's does.
         displacement = actions[:, :3] * MAX_DISPLACEMENT
@@ -120,6 +122,11 @@ class Simulations:
             self.readings = read(self._batch, self.at, slice(None), self.dt)
         # MuJoCo resets a simulation that diverges, and with it its clock.
         return np.abs(self._batch.bind("time") - end) > 0.5 * self.model.opt.timestep
+
+    @property
+    def before(self) -> np.ndarray:
+        """MuJoCo's state rows before the last step, ``(n, s)``: what a diverged simulation came from."""
+        return self._before
 
     def drive_gripper(self, targets: np.ndarray, steps: int = 20) -> None:
         """Pull every gripper to ``targets`` ``(n, 3)`` by the mocap weld, from the home state."""

@@ -4,22 +4,26 @@ import hashlib
 import io
 import json
 import warnings
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 from .agents import AGENTS, Policy
 from .config import AgentConfig, EnvConfig
 from .errors import UserError, first_line
-from .files import replacing, write_text
-from .strict import from_mapping, to_mapping
+from .files import read_bounded, replacing, write_text
+from .strict import from_mapping, shown, to_mapping
 from .types import EpisodeShape
 
 CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "policy.safetensors", "policy.json"
+LARGEST_CARD = 2**20
+"""Bytes of ``policy.json`` that we read, far more than we write."""
+LARGEST_HEADER = 2**20
+"""Bytes that a policy's file may have beyond its numbers."""
 _DIGEST_SIZE = hashlib.sha256().digest_size
 FORMAT = 1
 """Version of the policy files."""
@@ -79,14 +83,45 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
             f"{path} is not a whole checkpoint: its checksum is not its content's"
         )
     try:
+        _refuse_compressed(body)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(io.BytesIO(body), weights_only=True)
+        _refuse_claims(state)
     except Exception as error:  # the unpickler refuses hostile content in many ways
         raise CheckpointError(f"{path} is not a checkpoint: {first_line(error)}") from error
     if not isinstance(state, dict) or "progress" not in state:
         raise CheckpointError(f"{path} is not a checkpoint of this project")
     return state
+
+
+def _refuse_claims(state: Any) -> None:
+    """Refuse tensors of more numbers than their file holds: to touch one may take any memory.
+
+    Raises:
+        CheckpointError: if there is one.
+    """
+    seen: set[int] = set()
+    left = [state]
+    while left:
+        value = left.pop()
+        if isinstance(value, torch.Tensor) and value.nbytes > value.untyped_storage().nbytes():
+            raise CheckpointError(f"a tensor claims {value.numel():,d} numbers that it has not")
+        if isinstance(value, (dict, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))  # what is referred to often is looked at once
+            left += value.values() if isinstance(value, dict) else value
+
+
+def _refuse_compressed(body: bytes) -> None:
+    """Refuse an archive of compressed parts: we write none, and a small one may unpack to any size.
+
+    Raises:
+        CheckpointError: if there is one.
+        zipfile.BadZipFile: if it is no archive.
+    """
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise CheckpointError("its parts are compressed, which ours never are")
 
 
 def save_policy(
@@ -134,16 +169,25 @@ def load_policy(folder: Path) -> SavedPolicy:
         reason = first_line(error)
         raise CheckpointError(f"{folder / CARD} does not describe a policy: {reason}") from error
     path = folder / WEIGHTS
+    expected = dict(policy.state_dict())
     try:
-        content = path.read_bytes()
+        most = sum(value.nbytes for value in expected.values()) + LARGEST_HEADER
+        content = read_bounded(path, most)
         if hashlib.sha256(content).hexdigest() != card.get("sha256"):
             raise CheckpointError(f"{path} is not the file whose checksum stands in {CARD}")
-        policy.load_state_dict(safetensors.torch.load(content), assign=True)
+        weights = safetensors.torch.load(content)
+        policy.load_state_dict(weights, assign=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} holds no {WEIGHTS}") from error
-    except (SafetensorError, RuntimeError, OSError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # a header may be wrong in as many ways as JSON allows
         reason = first_line(error)
         raise CheckpointError(f"{path} is not the policy of {CARD}: {reason}") from error
+    for name, value in weights.items():
+        if value.dtype != expected[name].dtype or not value.isfinite().all():
+            kind = f"{expected[name].dtype}".removeprefix("torch.")
+            raise CheckpointError(f"{path}: {name} must hold finite numbers of type {kind}")
     return SavedPolicy(policy, shape, env, card)
 
 
@@ -155,16 +199,20 @@ def _read_shape(given: dict[str, Any]) -> EpisodeShape:
 
 def _size(name: str, value: Any) -> int:
     if type(value) is not int or value < 1:
-        raise CheckpointError(f"shape.{name} = {value!r} must be a whole number of at least 1")
+        raise CheckpointError(f"shape.{name} = {shown(value)} must be a whole number of at least 1")
     return value
 
 
 def _read_card(path: Path) -> dict[str, Any]:
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        content = read_bounded(path, LARGEST_CARD)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} holds no {CARD}: is it a run folder?") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        card = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {first_line(error)}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a policy card of format {FORMAT}")

@@ -4,15 +4,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from .strict import ConfigError, Range, from_mapping, merge, read_yaml
+from .strict import ConfigError, Least, Range, Text, from_mapping, merge, read_yaml
 
 Fraction = Annotated[float, Range(0.0, 1.0)]
 Share = Annotated[float, Range(0.0, 1.0, open_high=True)]
 Positive = Annotated[float, Range(0.0, open_low=True)]
 NonNegative = Annotated[float, Range(0.0)]
-Count = Annotated[int, Range(0)]
+MOST = 10**12
+"""Of anything that is counted: far beyond use, and small enough to be reckoned with."""
+Count = Annotated[int, Least(0, MOST)]
+PositiveCount = Annotated[int, Least(1, MOST)]
+Copies = Annotated[int, Least(1, 2**16)]
+Workers = Annotated[int, Least(0, 2**10)]
+Width = Annotated[int, Least(1, 2**14)]
+EnvName = Annotated[
+    str, Text(r"[\w.:/-]{1,200}", "a name, or an id of letters, digits and _ . : / - (200 at most)")
+]
 GOAL_ENV = "goal_env"
-PositiveCount = Annotated[int, Range(1)]
 
 
 @dataclass(frozen=True)
@@ -31,24 +39,24 @@ class RandomizeConfig:
 class EnvConfig:
     """The task and how many copies of it run at once."""
 
-    task: str = "fetch_reach"
+    task: EnvName = "fetch_reach"
     """Name of the task (the positional argument of `train`), or id of any Gymnasium goal env (`--env`)."""
     goal: Literal["object", "gripper", "joints"] | None = None
     """What a goal is: the object's centroid, the gripper's position, or the arm's joint angles and
     velocities. None takes the task's own."""
     reward: Literal["sparse", "dense"] = "sparse"
     """Sparse: 0 within the threshold of the goal, else -1. Dense: minus the distance."""
-    num_envs: PositiveCount = 8
+    num_envs: Copies = 8
     """Simulations stepped at once; each cycle of training plays one episode in each."""
     model: Literal["light", "stock"] = "light"
     """The physics model of our tasks: upstream's, or a lighter one with the same trajectories."""
-    num_threads: Count = 0
+    num_threads: Workers = 0
     """Physics threads of our tasks; 0 takes every core."""
-    bits: PositiveCount | None = None
+    bits: Annotated[int, Least(1, 10**4)] | None = None
     """Bits of `bit_flip`. None takes its own 30."""
-    workers: Count = 0
+    workers: Workers = 0
     """Processes that step an env given by `--env`; 0 steps it in the process that trains."""
-    max_episode_steps: PositiveCount | None = None
+    max_episode_steps: Annotated[int, Least(1, 10**6)] | None = None
     """Steps in an episode. None takes the task's own."""
     distance_threshold: Positive | None = None
     """What counts as reached, in the goal's unit. None takes the goal's own."""
@@ -82,7 +90,7 @@ class AgentConfig:
     """How goals become embeddings, a key of `her_robotics.goals.GOAL_ENCODERS`."""
     relative_goal: bool = True
     """Whether the networks also see the goal relative to the achieved goal."""
-    hidden: tuple[PositiveCount, ...] = (256, 256, 256)
+    hidden: tuple[Width, ...] = (256, 256, 256)
     """Widths of the hidden layers of actor and critic."""
     gamma: Share = 0.98
     """Discount."""
@@ -98,7 +106,7 @@ class AgentConfig:
     """Weight of the mean squared action in the actor's loss."""
     clip_target: bool = True
     """Whether targets are clipped to what a return can be: [-1 / (1 - gamma), 0] for our sparse reward."""
-    lookahead: Annotated[int, Range(1)] = 1
+    lookahead: Annotated[int, Least(1, 10**6)] = 1
     """Steps over which the return that behaviour got bounds a target from below; 1 does without. It
     needs deterministic dynamics, as all of our tasks have."""
     td_lambda: Share = 0.0
@@ -107,7 +115,7 @@ class AgentConfig:
     """Which noise of SVG's Gaussian policy is learnt: each action's own, or of all together."""
     policy_sigma: Positive = 0.3
     """Standard deviation with which SVG's policy starts, before actions are squashed."""
-    num_critics: PositiveCount = 1
+    num_critics: Annotated[int, Least(1, 100)] = 1
     """Critics; targets take the minimum over them."""
     critic_norm: Literal["none", "layer"] = "none"
     """Normalisation of the critic's hidden layers."""
@@ -164,11 +172,11 @@ class TrainConfig:
     """Env steps, summed over the envs."""
     updates_per_step: NonNegative = 1.0
     """Updates for each env step."""
-    batch_size: Annotated[int, Range(2)] = 256
+    batch_size: Annotated[int, Least(2, 2**20)] = 256
     """Transitions in an update."""
     checkpoint_seconds: NonNegative = 120.0
     """Least time between checkpoints; one is also written at the end."""
-    torch_threads: Count = 0
+    torch_threads: Workers = 0
     """Threads of the updates; 0 leaves the choice to torch."""
 
 
@@ -180,7 +188,7 @@ class EvalConfig:
     """Env steps between tests."""
     episodes: PositiveCount = 100
     """Episodes of each test."""
-    num_envs: PositiveCount = 100
+    num_envs: Copies = 100
     """Simulations that play them at once."""
 
 
@@ -204,7 +212,9 @@ class Config:
     """Seed of everything random."""
     wandb: Literal["online", "offline", "disabled"] | None = None
     """Weights & Biases: None is online where a key is set up and offline elsewhere; never a prompt."""
-    wandb_project: str = "her_robotics"
+    wandb_project: Annotated[
+        str, Text(r"[^\x00-\x1f]{0,200}", "a name (200 characters at most)")
+    ] = "her_robotics"
     """Project the run is filed under."""
     env: EnvConfig = field(default_factory=EnvConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from .rollout import ActionFunction, episode_seeds, play
+from .rollout import ActionFunction, Divergence, Lose, NonFiniteError, episode_seeds, play
 from .statistics import wilson_interval
 from .types import Episodes, Task
 
@@ -46,6 +46,9 @@ MOVED = 0.01
 """Change of the achieved goal over an episode, in its own unit, that counts as having moved it."""
 
 
+ADVICE = "the simulation is not sound (their last states are in the run's folder)"
+
+
 def evaluate(
     env: gym.vector.VectorEnv,
     task: Task,
@@ -53,6 +56,7 @@ def evaluate(
     episodes: int,
     seed: int,
     stream: int,
+    lose: Lose | None = None,
 ) -> Evaluation:
     """Play test episodes, as many at once as ``env`` has simulations, and judge them.
 
@@ -63,13 +67,29 @@ def evaluate(
         episodes: how many. Which they are does not depend on ``env.num_envs``.
         seed: of the run.
         stream: which of the run's streams of episodes to take (see ``rollout.episode_seeds``).
+        lose: told of each episode whose simulation diverged, which then does not count; None takes
+            that for an error.
+
+    Raises:
+        NonFiniteError: if an action is not finite, an observation that is not to be lost, or most
+            episodes are lost.
     """
-    rounds = []
+    rounds, lost = [], 0
     for first in range(0, episodes, env.num_envs):
+        wanted = min(env.num_envs, episodes - first)
+        diverged: list[Divergence] = []
         seeds = episode_seeds(seed, stream, first, env.num_envs)
-        rounds.append(play(env, task.shape.horizon, seeds, act))
-    played = (np.concatenate(parts)[:episodes] for parts in zip(*rounds, strict=True))
-    return judge(Episodes(*played), task)
+        keep = diverged.append if lose else None
+        played = play(env, task.shape.horizon, seeds, act, keep)
+        counted = [each for each in diverged if each.env < wanted]
+        if lose:
+            for each in counted:
+                lose(each)
+        lost += len(counted)
+        rounds.append(Episodes(*(part[: wanted - len(counted)] for part in played)))
+    if 2 * lost > episodes:
+        raise NonFiniteError(f"{lost} of {episodes} test episodes diverged: {ADVICE}")
+    return judge(Episodes(*(np.concatenate(parts) for parts in zip(*rounds, strict=True))), task)
 
 
 def judge(episodes: Episodes, task: Task) -> Evaluation:

@@ -28,7 +28,43 @@ def replacing(path: Path) -> Generator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def read_bounded(path: Path, most: int) -> bytes:
+    """A file's content, if it is a file and not larger than anything we would write there.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        OSError: if it is larger than ``most`` bytes, no regular file (which might never end), or
+            cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"is larger than the {most:,d} bytes it may have", str(path))
+    return content
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def append(path: Path, text: str) -> None:
+    """Add to a text file, and have it on the disk; where that fails the file stays as it was.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        content = text.encode("utf-8")
+        try:
+            # A disk that fills up takes a part and does not say so.
+            if file.write(content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise

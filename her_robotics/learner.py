@@ -5,13 +5,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import torch
 
 from .agents import AGENTS, Agent
-from .config import AgentConfig, Config, ExplorationConfig
+from .config import AgentConfig, Config, Count, ExplorationConfig, Fraction, NonNegative
 from .errors import UserError, first_line
 from .evaluate import Evaluation, evaluate
 from .exploration import Exploration
@@ -19,10 +19,16 @@ from .guides import Guide, make_guide
 from .meters import Averages
 from .relabel import STRATEGIES
 from .replay import Replay
+from .rollout import Divergence, Lose
+from .strict import Range, from_mapping
 from .types import EpisodeShape, Task
 
 MakeEnv = Callable[..., gym.vector.VectorEnv]
 """Builds the task's vector env: ``(num_envs, render_mode=None, width=..., height=...)``."""
+
+
+MEMORY = 10
+"""Episodes over which it is judged whether most of them diverge."""
 
 
 @dataclass
@@ -37,15 +43,19 @@ class Progress:
         seconds: time spent collecting and updating, tests left out.
         best_success: best tested success rate so far, -1 before any.
         best_step: env steps at which it was.
+        diverged: episodes lost to a simulation that diverged, in training and in tests.
+        diverging: share of training episodes that are, of about the last ``MEMORY``.
     """
 
-    steps: int = 0
-    episodes: int = 0
-    updates: int = 0
-    tested_at: int = 0
-    seconds: float = 0.0
-    best_success: float = -1.0
-    best_step: int = 0
+    steps: Count = 0
+    episodes: Count = 0
+    updates: Count = 0
+    tested_at: Count = 0
+    seconds: NonNegative = 0.0
+    best_success: Annotated[float, Range(-1.0, 1.0)] = -1.0
+    best_step: Count = 0
+    diverged: Count = 0
+    diverging: Fraction = 0.0
 
 
 @dataclass
@@ -63,12 +73,19 @@ class Learner:
     progress: Progress = field(default_factory=Progress)
     averages: Averages = field(default_factory=Averages)
     best_policy: dict[str, torch.Tensor] = field(default_factory=dict)
+    keep: Lose = lambda divergence: None
+    """Keeps an episode that diverged for inspection."""
+
+    def lose(self, divergence: Divergence) -> None:
+        """Count an episode whose simulation diverged, and keep it for inspection."""
+        self.progress.diverged += 1
+        self.keep(divergence)
 
     def evaluate(self, stream: int) -> Evaluation:
         """Test the kept policy, without exploration, on the run's own test episodes of a stream."""
         episodes, seed = self.config.eval.episodes, self.config.seed
         act = self.agent.averaged.act
-        return evaluate(self.test_env, self.task, act, episodes, seed, stream)
+        return evaluate(self.test_env, self.task, act, episodes, seed, stream, self.lose)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to equal an uninterrupted one, between two cycles."""
@@ -91,7 +108,7 @@ class Learner:
         """
         try:
             self._load(state)
-        except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        except Exception as error:  # a state of anything fails in any way
             reason = first_line(error)
             raise UserError(f"the saved state does not fit this configuration: {reason}") from error
 
@@ -102,9 +119,26 @@ class Learner:
         if self.guide:
             self.guide.load_state_dict(state["guide"])
         torch.set_rng_state(state["torch"])
-        self.progress = Progress(**state["progress"])
+        if missing := vars(Progress()).keys() - state["progress"].keys():
+            raise ValueError(f"its progress lacks {', '.join(sorted(missing))}")
+        self.progress = from_mapping(Progress, state["progress"], "progress.")
         self.averages.load_state_dict(state["averages"])
-        self.best_policy = state["best_policy"]
+        self.best_policy = self._fitting(state["best_policy"])
+
+    def _fitting(self, policy: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A saved best policy, if it is one of this agent, or there has been no test yet.
+
+        Raises:
+            ValueError: if not.
+        """
+        expected = self.agent.averaged.state_dict() if self.progress.tested_at else {}
+        kinds = [
+            {name: (value.shape, value.dtype) for name, value in each.items()}
+            for each in (policy, expected)
+        ]
+        if kinds[0] != kinds[1] or not all(value.isfinite().all() for value in policy.values()):
+            raise ValueError("its best policy is none of this agent")
+        return policy
 
     def close(self) -> None:
         """Close both envs."""

@@ -26,8 +26,18 @@ class Averages:
         return {"sums": dict(self._sums), "counts": dict(self._counts)}
 
     def load_state_dict(self, state: dict) -> None:
-        """Restore what ``state_dict`` gave."""
-        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+        """Restore what ``state_dict`` gave.
+
+        Raises:
+            ValueError: if it is not what ``state_dict`` gives.
+        """
+        sums, counts = state["sums"], state["counts"]
+        if not isinstance(sums, dict) or not isinstance(counts, dict):
+            raise ValueError("the averages are no sums of figures")
+        numbers = all(math.isfinite(total) for total in sums.values())
+        if not numbers or sums.keys() != counts.keys() or not all(map(_is_count, counts.values())):
+            raise ValueError("the averages are no sums of figures")
+        self._sums, self._counts = dict(sums), dict(counts)
 
     def take(self) -> dict[str, float]:
         """The means since the last call."""
@@ -35,6 +45,10 @@ class Averages:
         self._sums.clear()
         self._counts.clear()
         return means
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 class Stopwatch:

@@ -1,7 +1,8 @@
 """Pictures of runs: success against env steps and against time."""
 
+import itertools
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +18,18 @@ from .errors import UserError
 from .files import replacing
 from .run_folder import METRICS, TIMINGS, read_config
 from .statistics import bootstrap_interval, interquartile_mean
+from .strict import Range, shown
 from .tracking import read_lines
 
+STEPS, SHARE = Range(0, 1e12), Range(0.0, 1.0)
+FIGURES = {
+    "step": STEPS,
+    "test/success_rate": SHARE,
+    "test/success_low": SHARE,
+    "test/success_high": SHARE,
+}
+TIMES = {"step": STEPS, "seconds": Range(0.0, 1e12)}
+"""What is drawn, and what it may be."""
 GRID = 200
 """Points at which the curves of several runs are compared."""
 
@@ -50,24 +61,25 @@ def read_curve(folder: Path) -> Curve:
         UserError: if it is not a run folder or holds no test yet.
     """
     label = read_config(folder).env.task
-    times = _columns(folder / TIMINGS, ("step", "seconds"))
-    names = ("step", "test/success_rate", "test/success_low", "test/success_high")
-    steps, success, low, high = _columns(folder / METRICS, names)
+    steps, success, low, high = _columns(folder / METRICS, FIGURES)
     if not len(steps):
         raise UserError(f"{folder / METRICS} holds no test yet: there is nothing to plot")
-    known = dict(zip(*times, strict=True))
+    known = dict(zip(*_columns(folder / TIMINGS, TIMES), strict=True))
     seconds = np.array([known.get(step, np.nan) for step in steps])
     return Curve(label, steps, seconds, success, low, high)
 
 
-def _columns(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
+def _columns(path: Path, names: Mapping[str, Range]) -> list[np.ndarray]:
     """Some figures of every line of a file, each ``(lines,)``."""
     rows = read_lines(path)
-    try:
-        return [np.array([row[name] for row in rows], dtype=float) for name in names]
-    except (KeyError, TypeError, ValueError) as error:
-        wanted = ", ".join(names)
-        raise UserError(f"{path} does not hold the numbers {wanted} in every line") from error
+    for row, (name, allowed) in itertools.product(rows, names.items()):
+        value = row.get(name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or value not in allowed:
+            raise UserError(
+                f"{path}: {name} = {shown(value)} must be a number {allowed} in every line"
+            )
+    return [np.array([row[name] for row in rows], dtype=float) for name in names]
 
 
 def plot_runs(folders: list[Path], output: Path) -> None:

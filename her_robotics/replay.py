@@ -203,16 +203,21 @@ class Replay:
         """Restore what ``state_dict`` gave.
 
         Raises:
-            ValueError: if it was saved from a replay of another size.
+            ValueError: if it was saved from a replay of another size, or holds what none can.
         """
-        stored = min(state["added"], self.max_episodes)
+        added = state["added"]
+        if type(added) is not int or not 0 <= added < 2**48:
+            raise ValueError(f"saved replay says that it has had {added!r} episodes"[:200])
+        stored = min(added, self.max_episodes)
         for name, ring in zip(Episodes._fields, self._data, strict=True):
             saved, expected = tuple(state[name].shape), (stored, *ring.shape[1:])
             if saved != expected:
                 raise ValueError(f"saved replay has {name} of shape {saved}, not {expected}")
+            if not state[name].isfinite().all():
+                raise ValueError(f"saved replay has {name} that is not finite")
         for name, ring in zip(Episodes._fields, self._data, strict=True):
             ring[:stored] = state[name].numpy()
-        self.added = state["added"]
+        self.added = added
         self._measure_goals()
         self.generator.bit_generator.state = json.loads(state["generator"])
 

@@ -1,7 +1,7 @@
 """Whole episodes from a vector env."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +15,34 @@ class NonFiniteError(RuntimeError):
     """An observation or an action is NaN or infinite; the message says in which env and step."""
 
 
+class Divergence(NamedTuple):
+    """An episode whose simulation diverged, up to where it did.
+
+    Attributes:
+        env: in which of the envs.
+        step: at which step what it showed was no longer finite, t.
+        seed: of the episode.
+        observation: ``(t + 1, o)``; the last is the one that is not finite, or another part is.
+        achieved_goal: ``(t + 1, g)``.
+        desired_goal: ``(t + 1, g)``.
+        action: ``(t, a)``.
+        physics: the simulator's state before the last step, ``(s,)``; empty where the env does not tell.
+    """
+
+    env: int
+    step: int
+    seed: int
+    observation: np.ndarray
+    achieved_goal: np.ndarray
+    desired_goal: np.ndarray
+    action: np.ndarray
+    physics: np.ndarray
+
+
+Lose = Callable[[Divergence], None]
+"""What is told of every episode that is lost to a simulation that diverged."""
+
+
 def episode_seeds(run_seed: int, stream: int, first: int, count: int) -> list[int]:
     """Seeds of episodes ``first`` to ``first + count - 1`` of a stream of a run.
 
@@ -26,7 +54,11 @@ def episode_seeds(run_seed: int, stream: int, first: int, count: int) -> list[in
 
 
 def play(
-    env: gym.vector.VectorEnv, horizon: int, seeds: list[int], act: ActionFunction
+    env: gym.vector.VectorEnv,
+    horizon: int,
+    seeds: list[int],
+    act: ActionFunction,
+    lose: Lose | None = None,
 ) -> Episodes:
     """Play one episode of ``horizon`` steps in every env.
 
@@ -35,25 +67,37 @@ def play(
         horizon: steps to play, T.
         seeds: one for each env's reset.
         act: from what the n envs show to actions ``(n, a)``.
+        lose: told of each episode in which an observation was not finite. The env is reset, and the
+            episode left out of what is returned. None takes such an observation for an error.
 
     Returns:
-        Episodes in float32.
+        Episodes in float32; those that were lost are left out, the others keep their order.
 
     Raises:
-        NonFiniteError: if an observation or action is not finite.
+        NonFiniteError: if an action is not finite, or an observation that is not to be lost.
     """
-    obs = start(env, seeds)
+    lost = np.zeros(env.num_envs, dtype=bool)
+    obs, told = _reset(env, seeds), {}
     history, actions = [obs], []
-    for step in range(horizon):
+    for step in range(horizon + 1):
+        if lose is None:
+            _check_finite(obs, step)
+        elif not _finite(obs).all():
+            for index in np.flatnonzero(~_finite(obs) & ~lost):
+                lose(_divergence(int(index), step, seeds, history, actions, told))
+            lost |= ~_finite(obs)
+            obs = _recover(env, obs, step)
+        if step == horizon:
+            break
         action = act(obs)
-        obs = advance(env, action, step)
+        obs, told = _step(env, action, step)
         history.append(obs)
         actions.append(action)
     return Episodes(
-        observation=np.stack([o.observation for o in history], axis=1, dtype=np.float32),
-        achieved_goal=np.stack([o.achieved_goal for o in history], axis=1, dtype=np.float32),
-        desired_goal=obs.desired_goal.astype(np.float32),
-        action=np.stack(actions, axis=1, dtype=np.float32),
+        observation=np.stack([o.observation[~lost] for o in history], axis=1, dtype=np.float32),
+        achieved_goal=np.stack([o.achieved_goal[~lost] for o in history], axis=1, dtype=np.float32),
+        desired_goal=obs.desired_goal[~lost].astype(np.float32),
+        action=np.stack([each[~lost] for each in actions], axis=1, dtype=np.float32),
     )
 
 
@@ -63,9 +107,9 @@ def start(env: gym.vector.VectorEnv, seeds: list[int]) -> GoalObs:
     Raises:
         NonFiniteError: if it is not finite.
     """
-    reset: Any = env.reset
-    shown, _ = reset(seed=seeds)
-    return _goal_obs(shown, 0)
+    obs = _reset(env, seeds)
+    _check_finite(obs, 0)
+    return obs
 
 
 def advance(env: gym.vector.VectorEnv, action: np.ndarray, step: int) -> GoalObs:
@@ -74,9 +118,9 @@ def advance(env: gym.vector.VectorEnv, action: np.ndarray, step: int) -> GoalObs
     Raises:
         NonFiniteError: if the action or what is shown is not finite.
     """
-    _check_finite("action", action, step)
-    shown, *_ = env.step(_native(env, action))
-    return _goal_obs(shown, step + 1)
+    obs, _ = _step(env, action, step)
+    _check_finite(obs, step + 1)
+    return obs
 
 
 def _native(env: gym.vector.VectorEnv, action: np.ndarray) -> np.ndarray:
@@ -87,14 +131,60 @@ def _native(env: gym.vector.VectorEnv, action: np.ndarray) -> np.ndarray:
     return space.start + action[:, 0].astype(np.int64)
 
 
-def _goal_obs(shown: dict[str, np.ndarray], step: int) -> GoalObs:
-    obs = GoalObs(*(shown[name] for name in GoalObs._fields))
+def _reset(env: gym.vector.VectorEnv, seeds: list[int]) -> GoalObs:
+    reset: Any = env.reset
+    shown, _ = reset(seed=seeds)
+    return GoalObs(*(shown[name] for name in GoalObs._fields))
+
+
+def _step(
+    env: gym.vector.VectorEnv, action: np.ndarray, step: int
+) -> tuple[GoalObs, dict[str, Any]]:
+    _refuse("action", action, step)
+    shown, *_, told = env.step(_native(env, action))
+    return GoalObs(*(shown[name] for name in GoalObs._fields)), told
+
+
+def _recover(env: gym.vector.VectorEnv, obs: GoalObs, step: int) -> GoalObs:
+    """Reset the envs that show what is not finite, so that they can be stepped on; what all show then.
+
+    Raises:
+        NonFiniteError: if that does not help.
+    """
+    mask = ~_finite(obs)
+    shown, _ = env.reset(options={"reset_mask": mask})
+    fresh = GoalObs(
+        *(np.where(mask[:, None], shown[name], getattr(obs, name)) for name in obs._fields)
+    )
+    _check_finite(fresh, step)
+    return fresh
+
+
+def _divergence(
+    env: int,
+    step: int,
+    seeds: list[int],
+    history: list[GoalObs],
+    actions: list[np.ndarray],
+    told: dict[str, Any],
+) -> Divergence:
+    shown = (np.stack([part[env] for part in parts]) for parts in zip(*history, strict=True))
+    taken = np.array([action[env] for action in actions])
+    physics = told["physics_before"][env] if "physics_before" in told else np.zeros(0)
+    return Divergence(env, step, seeds[env], *shown, taken, physics)
+
+
+def _finite(obs: GoalObs) -> np.ndarray:
+    """Which envs show nothing but finite numbers, ``(n,)`` bool."""
+    return np.all([np.isfinite(part).all(axis=1) for part in obs], axis=0)
+
+
+def _check_finite(obs: GoalObs, step: int) -> None:
     for name, values in zip(GoalObs._fields, obs, strict=True):
-        _check_finite(name, values, step)
-    return obs
+        _refuse(name, values, step)
 
 
-def _check_finite(name: str, values: np.ndarray, step: int) -> None:
+def _refuse(name: str, values: np.ndarray, step: int) -> None:
     if not np.isfinite(values).all():
         env = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise NonFiniteError(f"{name} is not finite in env {env} at step {step}")

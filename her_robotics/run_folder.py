@@ -19,7 +19,7 @@ from .files import write_text
 from .strict import ConfigError, from_mapping, read_yaml, to_mapping
 
 CONFIG, METRICS, TIMINGS = "config.yaml", "metrics.jsonl", "timings.jsonl"
-CURVE, VIDEO = "learning_curve.png", "policy.mp4"
+CURVE, VIDEO, DIVERGED = "learning_curve.png", "policy.mp4", "diverged"
 PACKAGES = ("her-robotics", "torch", "mujoco", "gymnasium", "gymnasium-robotics", "numpy", "wandb")
 
 

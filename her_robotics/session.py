@@ -5,20 +5,27 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from tqdm import tqdm
+
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, save_policy
 from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
 from .errors import UserError
 from .evaluate import Evaluation
+from .files import replacing
 from .learner import MakeEnv, build
 from .plots import plot_runs
 from .replay import Replay
-from .rollout import NonFiniteError, episode_seeds
-from .run_folder import CURVE, VIDEO, create, provenance
+from .rollout import Divergence, NonFiniteError, episode_seeds
+from .run_folder import CURVE, DIVERGED, VIDEO, create, provenance
 from .strict import to_mapping
 from .tracking import Tracker, start_trackers
 from .train import FINAL, Report, train
 from .video import VideoError, film, write_video
+
+MOST_KEPT = 20
+"""Diverged episodes that are kept for inspection."""
 
 
 class Session:
@@ -47,6 +54,7 @@ class Session:
                 self.learner.load_state_dict(state)
             except UserError as error:
                 raise UserError(f"cannot resume from {folder / CHECKPOINT}: {error}") from error
+        self.learner.keep = self._keep
         self._trackers: list[Tracker] = []
         self._checkpointed = time.monotonic()
         self._resume_at = self.learner.progress.tested_at if resume else None
@@ -57,7 +65,7 @@ class Session:
         A first Ctrl-C or SIGTERM ends the cycle, saves, and says how to resume.
 
         Raises:
-            NonFiniteError: after saving, if an observation or an action is not finite.
+            NonFiniteError: after saving, if an action is not finite, or most episodes diverge.
         """
         self._announce()
         settings = {**to_mapping(self.config), "provenance": provenance()}
@@ -83,8 +91,11 @@ class Session:
 
         def on_report(report: Report) -> None:
             bar.report(report)
-            for tracker in self._trackers:
-                tracker.log(report.metrics, report.timings)
+            try:
+                for tracker in self._trackers:
+                    tracker.log(report.metrics, report.timings)
+            except UserError as error:
+                raise UserError(f"{error}: the run stops{self._how_to_go_on()}") from error
 
         def on_cycle() -> None:
             bar.advance()
@@ -109,6 +120,30 @@ class Session:
             text = f"warning: no checkpoint was written ({error}); the previous one stays"
             print(text, file=sys.stderr)
         self._checkpointed = time.monotonic()
+
+    def _how_to_go_on(self) -> str:
+        if not (self.folder / CHECKPOINT).exists():
+            return ""
+        return f". Once that is mended: her-robotics train --resume {self.folder}"
+
+    def _keep(self, divergence: Divergence) -> None:
+        """Write an episode that diverged; of very many the first ones will do."""
+        number = self.learner.progress.diverged
+        if number > MOST_KEPT:
+            return
+        path = self.folder / DIVERGED / f"{number:04d}.npz"
+        if number == 1:
+            tqdm.write(
+                f"warning: the simulation of env {divergence.env} diverged at step {divergence.step}: the "
+                f"episode is dropped, what led to it is in {path}, and training goes on",
+                file=sys.stderr,
+            )
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with replacing(path) as aside, aside.open("wb") as file:
+                np.savez(file, **divergence._asdict())
+        except OSError as error:
+            print(f"warning: {path} was not written ({error.strerror})", file=sys.stderr)
 
     def _leave_behind(self) -> Evaluation:
         """Test the best policy on fresh episodes, save it, plot and film."""
@@ -136,7 +171,10 @@ class Session:
         if self.config.video.enabled:
             try:
                 self._film()
-            except VideoError as error:  # the policy is what matters, and it is saved
+            except (
+                VideoError,
+                NonFiniteError,
+            ) as error:  # the policy is what matters, and it is saved
                 print(f"warning: {error}", file=sys.stderr)
         return result
 

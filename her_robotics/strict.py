@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
+from yaml.composer import ComposerError
 
-from .errors import UserError
+from .errors import UserError, first_line
+from .files import read_bounded
 
 T = TypeVar("T")
 
@@ -31,7 +33,8 @@ class Range:
     open_high: bool = False
 
     def __contains__(self, value: float) -> bool:
-        if not math.isfinite(value):
+        # Whole numbers may be too large to be asked.
+        if isinstance(value, float) and not math.isfinite(value):
             return False
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
@@ -44,13 +47,48 @@ class Range:
         return f"in {left}{self.low:.12g}, {self.high:.12g}{right}"
 
 
+@dataclass(frozen=True)
+class Least(Range):
+    """A range whose upper end is only there so that what is asked for can be reckoned with."""
+
+    def __str__(self) -> str:
+        return f"at least {self.low:g} and at most {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a text may be: a full match of ``pattern``, which ``meaning`` puts into words."""
+
+    pattern: str
+    meaning: str
+
+    def __contains__(self, value: str) -> bool:
+        return re.fullmatch(self.pattern, value, re.ASCII) is not None
+
+    def __str__(self) -> str:
+        return self.meaning
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number, as everywhere but in YAML 1.1."""
+    """Safe YAML in which 1e-3 is a number, as everywhere but in YAML 1.1, and nothing refers to another part.
+
+    A few nested references can stand for more than any memory holds.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise ComposerError(None, None, "references (*name) are not allowed", mark)
+        return super().compose_node(parent, index)
 
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
+
+
+LARGEST_YAML = 2**18
+"""Bytes of a YAML file that we read: a hundred times our own, and seconds of parsing."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -60,11 +98,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: if it cannot be read, is not YAML, or is not a mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        text = read_bounded(path, LARGEST_YAML).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    try:
+        content = yaml.load(text, Loader=_Loader)
+    except (
+        Exception
+    ) as error:  # beside YAMLError, whatever its constructors of tagged values stumble on
+        reason = first_line(ValueError(" ".join(str(error).split()) or type(error).__name__))
+        raise ConfigError(f"{path} is not valid YAML: {reason}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping of settings, not {type(content).__name__}")
     return content
@@ -101,13 +144,13 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
     hints = get_type_hints(kind, include_extras=True)
     arguments: dict[str, Any] = {}
     for key, value in values.items():
-        name = f"{prefix}{key}"
         if key not in hints:
-            close = difflib.get_close_matches(str(key), hints, n=1)
+            word = key if isinstance(key, str) and key.isprintable() else shown(key)
+            close = difflib.get_close_matches(word[:LONGEST], hints, n=1)
             hint = f" (did you mean {prefix}{close[0]}?)" if close else ""
-            shown = name if name.isprintable() else repr(name)
-            raise ConfigError(f"unknown setting {shown}{hint}: choose one of {', '.join(hints)}")
-        arguments[key] = _convert(hints[key], value, name)
+            name = f"{prefix}{word[:LONGEST]}"
+            raise ConfigError(f"unknown setting {name}{hint}: choose one of {', '.join(hints)}")
+        arguments[key] = _convert(hints[key], value, f"{prefix}{key}")
     return kind(**arguments)
 
 
@@ -121,22 +164,37 @@ def validate(config: T) -> T:
     return config
 
 
+LONGEST = 100
+"""Characters of a value that a message shows, and entries of a list."""
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: in one line, and cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits, endless nesting
+        return f"<a {type(value).__name__} too large to show>"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
 def _convert(hint: Any, value: Any, name: str) -> Any:
     """``value`` as the type ``hint`` asks for, or a ConfigError that names it."""
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{name} = {value!r} must be a mapping of settings")
+            raise ConfigError(f"{name} = {shown(value)} must be a mapping of settings")
         return from_mapping(hint, value, prefix=f"{name}.")  # type: ignore[arg-type]
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         number = _convert(arguments[0], value, name)
-        allowed: Range = arguments[1]
+        allowed: Range | Text = arguments[1]
         if number not in allowed:
-            raise ConfigError(f"{name} = {value!r} must be {allowed}")
+            raise ConfigError(f"{name} = {shown(value)} must be {allowed}")
         return number
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
-            raise ConfigError(f"{name} = {value!r} must be one of {', '.join(map(str, arguments))}")
+            raise ConfigError(
+                f"{name} = {shown(value)} must be one of {', '.join(map(str, arguments))}"
+            )
         return value
     if origin in (Union, types.UnionType):
         if value is None:
@@ -145,7 +203,9 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return _convert(inner, value, name)
     if origin is tuple:
         if not isinstance(value, (list, tuple)) or not value:
-            raise ConfigError(f"{name} = {value!r} must be a list of one or more numbers")
+            raise ConfigError(f"{name} = {shown(value)} must be a list of one or more numbers")
+        if len(value) > LONGEST:
+            raise ConfigError(f"{name} has {len(value)} numbers: at most {LONGEST} are allowed")
         return tuple(_convert(arguments[0], item, name) for item in value)
     return _scalar(hint, value, name)
 
@@ -157,5 +217,5 @@ def _scalar(kind: type, value: Any, name: str) -> Any:
         except OverflowError:
             raise ConfigError(f"{name} is too large a number") from None
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{name} = {value!r} must be of type {kind.__name__}")
+        raise ConfigError(f"{name} = {shown(value)} must be of type {kind.__name__}")
     return value

@@ -1,5 +1,6 @@
 """Where figures go: always to local JSON lines, and to Weights & Biases if it works."""
 
+import contextlib
 import json
 import os
 import sys
@@ -7,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from .errors import first_line
+from .errors import UserError, first_line
+from .files import append, read_bounded, write_text
 from .run_folder import CURVE, METRICS, TIMINGS, VIDEO
 
 WandbMode = Literal["online", "offline", "disabled"]
@@ -39,30 +41,49 @@ class JsonLines:
         for path in self._paths.values():
             kept = [] if resume_at is None else read_lines(path)
             lines = [json.dumps(row) for row in kept if row["step"] <= (resume_at or 0)]
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            # Written anew, a name that leads elsewhere is replaced and not followed.
+            write_text(path, "".join(f"{line}\n" for line in lines))
 
     def log(self, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
+        """Keep one report.
+
+        Raises:
+            UserError: if it cannot be written; the files then end with the last report that was.
+        """
         for name, row in ((METRICS, metrics), (TIMINGS, timings)):
-            with self._paths[name].open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            path = self._paths[name]
+            try:
+                append(path, json.dumps(row) + "\n")
+            except OSError as error:
+                raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
     def finish(self) -> None:
         pass
 
 
+LARGEST_LINES = 2**28
+"""Bytes of a JSON lines file that we read: hundreds of thousands of tests."""
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON lines file; a line torn by a crash, which can only be the last, is left out."""
-    if not path.is_file():
+    """The objects of a JSON lines file; a line torn by a crash, which can only be the last, is left out.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    try:
+        text = read_bounded(path, LARGEST_LINES).decode("utf-8", errors="replace")
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
             break
         rows.append(row)
     return rows
@@ -93,6 +114,13 @@ def has_account() -> bool:
         return host.split("/")[0] in netrc.read_text(errors="ignore")
     except OSError:
         return False
+
+
+def wandb_version() -> str:
+    """The version of wandb, which is imported to be sure that it can be."""
+    import wandb
+
+    return wandb.__version__
 
 
 class WandbRun:
@@ -133,16 +161,26 @@ class WandbRun:
         self._run.finish()
 
 
+def abandon_wandb() -> None:
+    """Let go of a wandb that has failed; else it speaks up once more when the process ends."""
+    import wandb
+
+    wandb.teardown()
+
+
 class Guarded:
     """A tracker whose failure is told once and never stops training.
 
     Args:
         start: makes the tracker; if this fails nothing is tracked.
         name: what to call it in the warning.
+        abandon: lets go of what is left of it where it fails after its start.
     """
 
-    def __init__(self, start: Callable[[], Tracker], name: str):
-        self._name = name
+    def __init__(
+        self, start: Callable[[], Tracker], name: str, abandon: Callable[[], Any] = lambda: None
+    ):
+        self._name, self._abandon = name, abandon
         self._tracker: Tracker | None = None
         self._try(lambda: setattr(self, "_tracker", start()))
 
@@ -161,7 +199,10 @@ class Guarded:
         except Exception as error:  # whatever a third party's tracker throws, training goes on
             text = f"warning: {self._name} failed and is off from here ({first_line(error)})"
             print(f"{text}; metrics go on in {METRICS}", file=sys.stderr)
-            self._tracker = None
+            if self._tracker:
+                self._tracker = None
+                with contextlib.suppress(Exception):  # it has failed before
+                    self._abandon()
 
 
 def start_trackers(
@@ -175,5 +216,6 @@ def start_trackers(
     trackers: list[Tracker] = [JsonLines(folder, resume_at)]
     mode = wandb_mode(asked)
     if mode != "disabled":
-        trackers.append(Guarded(lambda: WandbRun(folder, config, mode, project), "wandb"))
+        run = Guarded(lambda: WandbRun(folder, config, mode, project), "wandb", abandon_wandb)
+        trackers.append(run)
     return trackers

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .evaluate import Evaluation, judge
-from .learner import Learner
+from .evaluate import ADVICE, Evaluation, judge
+from .learner import MEMORY, Learner, Progress
 from .meters import Stopwatch
-from .rollout import episode_seeds, play
+from .rollout import NonFiniteError, episode_seeds, play
 from .types import Episodes, GoalObs
 
 TRAIN, TEST, FINAL = 0, 1, 2
@@ -45,7 +45,7 @@ def train(
         stop: asked after every cycle.
 
     Raises:
-        NonFiniteError: if an observation or an action is not finite.
+        NonFiniteError: if an action is not finite, or most episodes diverge.
     """
     progress, watch = learner.progress, Stopwatch()
     budget, every = learner.config.train.steps, learner.config.eval.every
@@ -64,12 +64,13 @@ def _cycle(learner: Learner, watch: Stopwatch) -> None:
     start = time.perf_counter()
     with watch("env"):
         episodes = _collect(learner)
-    learner.replay.add(episodes)
-    agent.observe(episodes)
-    if learner.guide:
-        with watch("guide"):
-            learner.guide.learn(episodes)
-    averages.add(_training_metrics(learner, episodes))
+    if len(episodes.action):
+        learner.replay.add(episodes)
+        agent.observe(episodes)
+        if learner.guide:
+            with watch("guide"):
+                learner.guide.learn(episodes)
+        averages.add(_training_metrics(learner, episodes))
     for _ in range(_updates_due(learner)):
         with watch("sample"):
             batch = learner.replay.sample(learner.config.train.batch_size)
@@ -80,7 +81,7 @@ def _cycle(learner: Learner, watch: Stopwatch) -> None:
 
 
 def _collect(learner: Learner) -> Episodes:
-    """One exploring episode in every env."""
+    """One exploring episode in every env, those left out that are lost to a diverging simulation."""
     env, exploration, progress = learner.env, learner.exploration, learner.progress
     guide = learner.guide
     shape = (env.num_envs, learner.task.shape.action)
@@ -94,14 +95,29 @@ def _collect(learner: Learner) -> Episodes:
         return guide(obs, actions) if guide else actions
 
     seeds = episode_seeds(learner.config.seed, TRAIN, progress.episodes, env.num_envs)
-    episodes = play(env, learner.task.shape.horizon, seeds, act)
+    episodes = play(env, learner.task.shape.horizon, seeds, act, learner.lose)
     progress.episodes += env.num_envs
     progress.steps += env.num_envs * learner.task.shape.horizon
+    _refuse_most(progress, env.num_envs - len(episodes.action), env.num_envs)
     return episodes
+
+
+def _refuse_most(progress: Progress, lost: int, played: int) -> None:
+    """Take in how many of the last episodes diverged; refuse to go on where most do.
+
+    Raises:
+        NonFiniteError: if they do.
+    """
+    weight = (1.0 - 1.0 / MEMORY) ** played
+    progress.diverging = weight * progress.diverging + (1.0 - weight) * lost / played
+    if progress.diverging > 0.5:
+        raise NonFiniteError(f"most of the last {MEMORY} training episodes diverged: {ADVICE}")
 
 
 def _updates_due(learner: Learner) -> int:
     """Updates owed so far less those made, so that fractions of updates per step add up."""
+    if not len(learner.replay):
+        return 0
     owed = int(learner.progress.steps * learner.config.train.updates_per_step)
     return owed - learner.progress.updates
 
@@ -132,6 +148,7 @@ def _test(learner: Learner, watch: Stopwatch) -> Report:
         **counts,
         **result.metrics("test/"),
         **learner.averages.take(),
+        **({"diverged": progress.diverged} if progress.diverged else {}),
         **({"relabels_satisfied": satisfied} if satisfied == satisfied else {}),
     }
     timings = {"step": progress.steps, "seconds": progress.seconds, **watch.take(stretch)}

@@ -175,6 +175,24 @@ def write_video(path: Path, frames: np.ndarray, fps: int = FPS) -> None:
         raise VideoError(f"cannot write the film {path}: {error}") from error
 
 
+def read_video(path: Path) -> np.ndarray:
+    """The frames of a film, ``(n, height, width, 3)`` uint8.
+
+    Raises:
+        VideoError: if there is none to be read.
+    """
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while True:
+        read, frame = capture.read()
+        if not read:
+            break
+        frames.append(frame[..., ::-1])
+    capture.release()
+    if not frames:
+        raise VideoError(f"{path} is not a film that can be read")
+    return np.stack(frames)
+
+
 def _reason(spoken: str) -> str:
     """The first line of what the encoder said."""
     lines = spoken.strip().splitlines()

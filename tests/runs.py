@@ -179,14 +179,40 @@ def watched(
     return make
 
 
-def nan_at(step: int, env: int) -> Callable[[int, dict[str, np.ndarray]], None]:
-    """Spoils the observation of one env at one step."""
+EXPLOSIVE = 1e11
+"""A position, angle or velocity that no simulation survives."""
 
-    def look(taken: int, shown: dict[str, np.ndarray]) -> None:
-        if taken == step:
-            shown["observation"][env, 0] = np.nan
 
-    return look
+class Exploding(VectorWrapper):
+    """A real vector env, some of whose simulations are put into an impossible state before some steps.
+
+    ``steps`` are counted over all steps ever taken.
+    """
+
+    def __init__(self, env: VectorEnv, steps: set[int], envs: tuple[int, ...]) -> None:
+        super().__init__(env)
+        self._steps, self._envs, self._taken = steps, list(envs), 0
+
+    def step(self, actions: Any) -> tuple:
+        self._taken += 1
+        if self._taken in self._steps:
+            base: Any = self.env.unwrapped
+            state = base.get_state()
+            state["simulations"]["physics"][self._envs, 1:] = EXPLOSIVE  # all but the clock
+            base.set_state(state)
+        return self.env.step(actions)
+
+
+def exploding(
+    make_env: MakeEnv, steps: set[int], among: int, envs: tuple[int, ...] = (1,)
+) -> MakeEnv:
+    """``make_env`` whose vector envs of ``among`` envs explode."""
+
+    def make(num_envs: int, **options: Any) -> VectorEnv:
+        env = make_env(num_envs, **options)
+        return Exploding(env, steps, envs) if num_envs == among else env
+
+    return make
 
 
 def signal_at(*steps: int) -> Callable[[int, dict[str, np.ndarray]], None]:

@@ -1,14 +1,19 @@
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from her_robotics.cli.making import env_maker
+from her_robotics.config import EnvConfig
 from her_robotics.rollout import NonFiniteError, episode_seeds, play
 from her_robotics.types import GoalObs
 
 from .conftest import MakeEnv
 from .helpers import STEP_LENGTH, PointVectorEnv
+from .runs import exploding
 
 ENVS, HORIZON = 3, 5
 
@@ -76,6 +81,47 @@ def test_an_observation_that_is_not_finite_stops_it_by_env_and_step(
 ) -> None:
     with pytest.raises(NonFiniteError, match=rf"{name} .*env {env} at step {step}$"):
         play(PointVectorEnv(ENVS, (name, env, step)), HORIZON, [1, 2, 3], random_walk)
+
+
+def push(obs: GoalObs) -> np.ndarray:
+    return np.clip(10.0 * obs.observation[:, [6, 7, 8, 9]], -1.0, 1.0)
+
+
+@pytest.mark.parametrize("task", ["fetch_reach", "fetch_push", "fetch_pick_and_place"])
+def test_an_episode_that_is_lost_leaves_the_others_as_they_are(
+    task: str, make_env: MakeEnv
+) -> None:
+    seeds, lost = episode_seeds(0, 0, 0, 3), []
+    base: Any = env_maker(EnvConfig(task=task, num_threads=1))
+    (sound, broken) = (base(3), exploding(base, {4, 9}, among=3)(3))
+    act = random_actions if task == "fetch_reach" else push
+    expected, kept = play(sound, 12, seeds, act), play(broken, 12, seeds, act, lost.append)
+    for whole, part in zip(expected, kept, strict=True):
+        np.testing.assert_array_equal(whole[[0, 2]], part)
+    (divergence,) = lost
+    assert (divergence.env, divergence.step, divergence.seed) == (1, 4, seeds[1])
+    np.testing.assert_array_equal(divergence.action.astype(np.float32), expected.action[1, :4])
+    again = play(broken, 12, seeds, act, lost.append)
+    for whole, part in zip(expected, again, strict=True):
+        np.testing.assert_array_equal(whole, part)
+
+
+def random_actions(obs: GoalObs) -> np.ndarray:
+    return np.sin(37.0 * obs.observation[:, :4])
+
+
+def test_an_env_that_no_reset_makes_sound_stops_it() -> None:
+    class Broken(PointVectorEnv):
+        def reset(self, **given: Any) -> tuple:
+            shown, told = super().reset(seed=given.get("seed") or [1, 2, 3])
+            if given.get("options"):
+                shown["observation"][1] = np.nan
+            return shown, told
+
+    with pytest.raises(NonFiniteError, match="env 1 at step 3"):
+        play(
+            Broken(ENVS, ("observation", 1, 3)), HORIZON, [1, 2, 3], random_walk, lambda lost: None
+        )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

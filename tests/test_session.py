@@ -1,4 +1,7 @@
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,18 +23,19 @@ from her_robotics.cli.making import env_maker
 from her_robotics.config import Config, merge
 from her_robotics.evaluate import evaluate
 from her_robotics.rollout import NonFiniteError
-from her_robotics.run_folder import CURVE, METRICS, TIMINGS
+from her_robotics.run_folder import CURVE, DIVERGED, METRICS, TIMINGS
 from her_robotics.session import Session
 from her_robotics.train import FINAL
 
 from .runs import (
+    EXPLOSIVE,
     PUSH,
     REACH,
     command,
     debug_run,
     disk_full_after,
+    exploding,
     names_in,
-    nan_at,
     rows,
     same,
     signal_at,
@@ -129,32 +133,66 @@ def test_a_test_that_is_interrupted_is_made_up_for(
     assert_equal(folder, whole["reach"])
 
 
-@pytest.mark.parametrize(
-    ("among", "step", "reached"), [(TRAINING, 7, 0), (TRAINING, 157, 300), (TESTING, 107, 500)]
-)
-def test_what_was_learnt_before_an_observation_that_is_not_finite_is_saved(
-    among: int, step: int, reached: int, tmp_path: Path
+def test_an_episode_that_diverges_is_dropped_counted_and_kept_and_training_goes_on(
+    tmp_path: Path, whole: dict[str, Path]
 ) -> None:
-    config, folder = tiny(CASES["reach"]), tmp_path / "run"
-    with pytest.raises(NonFiniteError, match=r"env 1 at step 7$"):
-        run(config, folder, nan_at(step, env=1), among=among)
-    state = load_checkpoint(folder)
-    assert state["progress"]["steps"] >= reached
+    config, folder = tiny(CASES["push"]), tmp_path / "run"
+    make_env = exploding(env_maker(config.env), {157}, among=TRAINING)
+    assert Session(config, folder, make_env).run() == 0
+    state, after_it = load_checkpoint(folder), rows(folder / METRICS)[1:]
+    assert state["replay"]["added"] == 12 - 1
+    assert state["progress"]["episodes"] == 12
+    assert [row["diverged"] for row in after_it] == [1, 1]
+    assert rows(folder / METRICS)[0] == rows(whole["push"] / METRICS)[0]
     assert all(value.isfinite().all() for value in state["agent"]["policy"].values())
+    with np.load(folder / DIVERGED / "0001.npz") as kept:
+        assert (kept["env"], kept["step"]) == (1, 7)
+        assert len(kept["action"]) == 7 == len(kept["observation"]) - 1
+        assert np.abs(kept["physics"]).max() == EXPLOSIVE
+        assert np.isnan(kept["observation"][-1]).any()
+        assert np.isfinite(kept["observation"][:-1]).all()
+
+
+def test_a_test_episode_that_diverges_does_not_count(tmp_path: Path) -> None:
+    config, folder = tiny(CASES["reach"]), tmp_path / "run"
+    make_env = exploding(env_maker(config.env), {57}, among=TESTING)
+    assert Session(config, folder, make_env).run() == 0
+    assert [row["test/episodes"] for row in rows(folder / METRICS)] == [3, 2, 3]
+    assert [row.get("diverged") for row in rows(folder / METRICS)] == [None, 1, 1]
+
+
+def test_what_was_learnt_before_most_episodes_diverge_is_saved(tmp_path: Path) -> None:
+    config = tiny(CASES["reach"], train={"steps": 800})
+    folder = tmp_path / "run"
+    make_env = exploding(env_maker(config.env), set(range(157, 1000)), TRAINING, envs=(0, 1))
+    with pytest.raises(NonFiniteError, match="most of the last 10 training episodes diverged"):
+        Session(config, folder, make_env).run()
+    state = load_checkpoint(folder)
+    assert state["progress"]["steps"] > 300
+    assert state["replay"]["added"] == 6
+    # As if the fault had been mended: what diverged of late no longer counts.
+    state["progress"]["diverging"] = 0.0
+    save_checkpoint(folder, state)
     assert run(config, folder, resume=True) == 0
-    assert [row["step"] for row in rows(folder / METRICS)] == [200, 400, 600]
-    assert load_policy(folder).card["trained"]["steps"] == 600
+    assert rows(folder / METRICS)[-1]["step"] == 800
+    assert load_policy(folder).card["trained"]["steps"] == 800
 
 
-def test_the_command_tells_of_a_value_that_is_not_finite_in_one_line(
+def test_the_command_tells_in_one_line_that_most_tests_diverge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = env_maker
-    monkeypatch.setattr(training, "env_maker", lambda env: watched(real(env), nan_at(57, 1), 2))
-    outcome = command("train", "debug", "--out", tmp_path / "run", *PLAIN, "--eval.every", "1000")
-    message = the_one_line(outcome, code=1)
-    assert "env 1 at step 7" in message
-    assert load_checkpoint(tmp_path / "run")["progress"]["steps"] == 100
+    real, folder = env_maker, tmp_path / "run"
+
+    def make(env: Any) -> Any:
+        return exploding(real(env), set(range(1, 1000)), 4, envs=(0, 1, 2))
+
+    monkeypatch.setattr(training, "env_maker", make)
+    outcome = command("train", "debug", "--out", folder, *PLAIN)
+    assert outcome.code == 1
+    warning, error = outcome.err.splitlines()
+    assert warning.startswith("warning: the simulation of env 0 diverged at step 1")
+    assert error.startswith("her-robotics: error: 3 of 4 test episodes diverged")
+    assert load_checkpoint(folder)["progress"]["steps"] == 100
 
 
 def test_resuming_a_finished_run_leaves_the_same_policy(
@@ -213,6 +251,40 @@ def test_a_wandb_that_fails_costs_a_warning_and_nothing_else(
     outcome = command("train", "debug", "--out", tmp_path / "run", *project)
     assert outcome.code == 0
     assert outcome.err.count("warning: wandb failed") == 1
+    assert (tmp_path / "run" / METRICS).read_bytes() == (debug_run().folder / METRICS).read_bytes()
+
+
+LOSING_WANDB = """
+import os, signal, subprocess, sys
+from her_robotics.cli import main, training
+from tests.runs import watched
+
+def kill(taken, shown):
+    if taken == 70:
+        listed = ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())]
+        listed = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+        (service,) = [line.split()[0] for line in listed.splitlines() if "wandb-core" in line]
+        os.kill(int(service), signal.SIGKILL)
+
+real = training.env_maker
+training.env_maker = lambda env: watched(real(env), kill, 2)
+sys.exit(main(["train", "debug", "--wandb", "offline", "--video.enabled", "false", *sys.argv[1:]]))
+"""
+
+
+def test_a_wandb_whose_service_dies_is_told_once_and_the_run_goes_on(tmp_path: Path) -> None:
+    folders = {f"WANDB_{name}_DIR": str(tmp_path) for name in ("CACHE", "DATA", "CONFIG")}
+    # A service that this process has started is named in its environment.
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    run = subprocess.run(
+        [sys.executable, "-c", LOSING_WANDB, "--out", str(tmp_path / "run")],
+        env={**bare, **folders, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("warning: wandb failed") == 1
+    assert "Traceback" not in run.stderr
     assert (tmp_path / "run" / METRICS).read_bytes() == (debug_run().folder / METRICS).read_bytes()
 
 

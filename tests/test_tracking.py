@@ -236,6 +236,7 @@ def until(terminal: int, words: tuple[str, ...]) -> Iterator[str]:
 
 def test_wandb_offline_keeps_the_same_figures_as_the_file() -> None:
     run = offline_run().folder
+    assert "warning" not in offline_run().outcome.err
     items = [record.history.item for record in wandb_records() if record.HasField("history")]
     kept = [{item.nested_key[0]: json.loads(item.value_json) for item in row} for row in items]
     tests = [row for row in kept if "test/success_rate" in row]

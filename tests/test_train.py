@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from her_robotics.train import FINAL, Report, train
 from her_robotics.types import Batch
 
 from .helpers import GoalPoints, RewardedPoints
-from .runs import FLIP, PUSH, REACH, after, nan_at, reports_of, rows, same, start, tiny, watched
+from .runs import FLIP, PUSH, REACH, after, exploding, reports_of, rows, same, start, tiny
 
 OU = merge(REACH, {"exploration": {"noise": "ornstein_uhlenbeck"}})
 NORMS = merge(REACH, {"agent": {"batch_norm": True, "num_critics": 2, "actor_every": 2}})
@@ -182,16 +183,26 @@ def spy(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
     return batches
 
 
-@pytest.mark.parametrize(("among", "where"), [(2, "training"), (3, "testing")])
-def test_an_observation_that_is_not_finite_stops_training_by_env_and_step(
-    among: int, where: str
-) -> None:
-    config = tiny()
-    make_env = watched(env_maker(config.env), nan_at(step=57, env=1), among)
-    learner = build(config, make_env)
-    with pytest.raises(NonFiniteError, match=r"observation .* env 1 at step 7$"):
+def test_an_action_that_is_not_finite_stops_training_by_env_and_step() -> None:
+    learner = start(tiny())
+    with torch.no_grad():
+        next(learner.agent.policy.actor.parameters()).fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match=r"action .* env 0 at step 0$"):
         reports_of(learner)
-    assert learner.progress.steps == {"training": 100, "testing": 400}[where]
+    assert learner.progress.steps == 100, "the first cycle's actions are random"
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 16])
+def test_where_all_episodes_diverge_training_ends_within_a_few(num_envs: int) -> None:
+    config = tiny(env={"num_envs": num_envs}, train={"steps": 10**6}, eval={"every": 10**6})
+    every_step, all_of_them = set(range(1, 10**4)), tuple(range(num_envs))
+    make_env = exploding(env_maker(config.env), every_step, num_envs, all_of_them)
+    learner = build(config, make_env)
+    with pytest.raises(NonFiniteError, match="most of the last 10"):
+        reports_of(learner)
+    progress = learner.progress
+    assert progress.diverged == progress.episodes <= max(num_envs, 8)
+    assert (len(learner.replay), progress.updates) == (0, 0)
 
 
 def test_fetch_reach_is_learnt_within_a_thousand_steps() -> None:

@@ -12,7 +12,7 @@ from ..config import AgentConfig
 from ..networks import Actor, Critic, Critics
 from ..types import EpisodeShape
 from .policy import Policy
-from .q_learner import SPARSE, QLearner
+from .q_learner import SPARSE, QLearner, restore
 
 Pull = Callable[[torch.Tensor], object]
 """Pulls the loss's gradient ``(b, a)`` with respect to actions back into the actor's parameters."""
@@ -164,14 +164,20 @@ class DDPG(QLearner):
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Restore what ``state_dict`` gave."""
+        """Restore what ``state_dict`` gave.
+
+        Raises:
+            Exception: of many kinds, if it was given by another agent.
+        """
         self.policy.load_state_dict(state["policy"])
         self.averaged.actor.load_state_dict(state["averaged_actor"])
         self.critics.load_state_dict(state["critics"])
         self.target_actor.load_state_dict(state["target_actor"])
         self.target_critics.load_state_dict(state["target_critics"])
-        self.actor_optimizer.load_state_dict(state["actor_optimizer"])
-        self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+        restore(self.actor_optimizer, state["actor_optimizer"])
+        restore(self.critic_optimizer, state["critic_optimizer"])
+        if type(state["updates"]) is not int or state["updates"] < 0:
+            raise ValueError("the number of updates is none")
         self.updates = state["updates"]
 
 

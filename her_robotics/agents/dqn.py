@@ -9,7 +9,7 @@ from ..config import AgentConfig
 from ..networks import ChoiceCritic
 from ..types import EpisodeShape
 from .policy import Policy
-from .q_learner import SPARSE, QLearner
+from .q_learner import SPARSE, QLearner, restore
 
 
 class ValuePolicy(Policy):
@@ -107,5 +107,5 @@ class DQN(QLearner):
         """Restore what ``state_dict`` gave."""
         self.policy.load_state_dict(state["policy"])
         self.target_critic.load_state_dict(state["target_critic"])
-        self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+        restore(self.critic_optimizer, state["critic_optimizer"])
         self.updates = state["updates"]

@@ -115,3 +115,23 @@ class QLearner(ABC):
         if key not in self._networks:
             self._networks[key] = network(*key)
         return self._networks[key]
+
+
+def restore(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """Restore Adam's moments, which torch does not compare with what they are of.
+
+    Its settings are left as the configuration has them.
+
+    Raises:
+        ValueError: if they are of other parameters.
+    """
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    for index, moments in state["state"].items():
+        whole = parameters[index].shape
+        expected = {"step": torch.Size(), "exp_avg": whole, "exp_avg_sq": whole}
+        given = {name: value.shape for name, value in moments.items()}
+        # The fused step takes them for contiguous without looking.
+        if given != expected or not all(value.is_contiguous() for value in moments.values()):
+            raise ValueError("the optimiser's moments are of other parameters")
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})

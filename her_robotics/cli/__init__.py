@@ -1,22 +1,11 @@
 """The command `her-robotics`: which command is asked for, and how it ends."""
 
 import sys
-from collections.abc import Callable, Sequence
-
-from envs.camera import RenderingError
-from envs.fleet import WorkerError
-from envs.making import GoalEnvError
+from collections.abc import Sequence
 
 from .. import __version__
 from ..config import shipped_tasks
-from ..errors import UserError
-from ..rollout import NonFiniteError
-from .checking import check
-from .demos import demo
-from .goal_sheet import goals
-from .plotting import plot
-from .policies import evaluate_policy, play, record
-from .training import train
+from ..errors import UserError, first_line
 
 USAGE = """\
 usage: her-robotics COMMAND [ARGUMENTS]
@@ -35,6 +24,7 @@ commands:
   check ENV [OPTIONS]        find what in a goal env breaks hindsight
   demo NAME [OPTIONS]        show a method at work: a picture and a table
   goals TASK [OPTIONS]       draw goals of a task as images
+  doctor [OPTIONS]           find what on this machine stands in training's way
 
 `her-robotics COMMAND --help` lists a command's options. RUN is the folder of a run,
 or the task of a policy that ships with the project.
@@ -44,16 +34,6 @@ or the task of a policy that ships with the project.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 after a user's mistake, 130 or 143 if stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    commands: dict[str, Callable[[list[str]], int]] = {
-        "train": train,
-        "eval": evaluate_policy,
-        "record": record,
-        "play": play,
-        "plot": plot,
-        "check": check,
-        "demo": demo,
-        "goals": goals,
-    }
     if not given or given[0] in ("-h", "--help"):
         print(USAGE.format(tasks=", ".join(shipped_tasks())), end="")
         return 0 if given else 2
@@ -61,13 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     try:
-        if given[0] not in commands:
-            choices = ", ".join(commands)
-            raise UserError(f"unknown command {given[0]!r}: choose one of {choices}")
-        return commands[given[0]](given[1:])
-    except (UserError, GoalEnvError, RenderingError, NonFiniteError, WorkerError, OSError) as error:
+        return _run(given[0], given[1:])
+    except UserError as error:
         print(f"her-robotics: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, (UserError, GoalEnvError, RenderingError)) else 1
+        return 2
     except KeyboardInterrupt:
         print("stopped at once; the last checkpoint stands", file=sys.stderr)
         return 130
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    if name == "doctor":
+        # It is asked for where what the others import may be broken.
+        from .doctoring import doctor
+
+        return doctor(arguments)
+    try:
+        from .commands import run
+    except Exception as error:
+        said = f"{first_line(error)}: `her-robotics doctor` finds out what to mend"
+        raise UserError(f"what the command needs cannot be imported: {said}") from error
+    return run(name, arguments)

@@ -52,11 +52,11 @@ def take(arguments: list[str], name: str) -> str | None:
     return None
 
 
-def at_least(name: str, value: int, least: int) -> None:
+def at_least(name: str, value: float, least: float) -> None:
     """Refuse a number below its least.
 
     Raises:
         UserError: naming it.
     """
-    if value < least:
+    if not value >= least:  # NaN is refused too
         raise UserError(f"{name} {value} must be at least {least}")

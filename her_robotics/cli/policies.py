@@ -113,7 +113,7 @@ def record(arguments: list[str]) -> int:
     size = {"width": given.size, "height": given.size}
     saved, env, task = _open(given.run, given.episodes, None, render_mode="rgb_array", **size)
     run = Path(given.run)
-    path = run / VIDEO if run.is_dir() else Path(f"{saved.env.task}.mp4")
+    path = run / VIDEO if run.is_dir() else Path(f"{run.name}.mp4")
     path = Path(given.out) if given.out else path
     seeds = episode_seeds(given.seed, FINAL, 0, given.episodes)
     frames = film(env, task, saved.policy.act, seeds, saved.env.task, _as_goal(given.goal))

@@ -1,0 +1,138 @@
+"""Cores, memory and room on disk, against what a run needs."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from ..config import load_task_config
+from ..errors import first_line
+from ..files import write_text
+from .finding import Finding, failed, passed
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+PROGRAM = 2**30
+"""Bytes that torch, MuJoCo, their models and networks take beside the replay, generously."""
+FILMS = 64 * 2**20
+"""Bytes for film, curve, policy and tracked files, generously."""
+LEAST_SHARE = 0.1
+"""Share of a run's transitions below which a smaller replay is no advice."""
+PROBE = "x" * 2**20
+ELSEWHERE = "her-robotics doctor --out DIR, and train --out DIR/NAME"
+
+
+def cores() -> int:
+    """Cores that this process may use, those that a container is granted included."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota = _words("/sys/fs/cgroup/cpu.max")
+    if len(quota) == 2 and quota[0].isdigit():
+        granted = max(1, round(int(quota[0]) / int(quota[1])))
+        return min(usable or 1, granted)
+    return usable or 1
+
+
+def threads() -> Finding:
+    """Whether the libraries' threads fit the cores."""
+    import torch  # may be broken, which is for another check to tell
+
+    count = cores()
+    for name in THREAD_VARIABLES:
+        value = os.environ.get(name)
+        if value is None:
+            continue
+        if not value.isdigit() or not 0 < int(value) <= count:
+            said = f"{name}={value} is more than the {count} cores"
+            if not value.isdigit() or not int(value):
+                said = f"{name}={value} is no number of threads"
+            return failed(said, f"export {name}={count}")
+    if torch.get_num_threads() > count:
+        said = f"torch takes {torch.get_num_threads()} threads for {count} cores"
+        return failed(said, f"export OMP_NUM_THREADS={count}")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    busy = f"; other work keeps {load:.1f} busy, so speeds are lower bounds" if load > 0.5 else ""
+    return passed(f"{count} cores, torch on {torch.get_num_threads()}{busy}", cores=count)
+
+
+def free_memory() -> int | None:
+    """Bytes that can still be taken, also within a container's limit; None where nobody says."""
+    lines = dict(line.split(":", 1) for line in _lines("/proc/meminfo") if ":" in line)
+    known = [int(lines["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in lines else []
+    limit, used = _words("/sys/fs/cgroup/memory.max"), _words("/sys/fs/cgroup/memory.current")
+    if limit and used and limit[0].isdigit():
+        known.append(int(limit[0]) - int(used[0]))
+    return min(known, default=None)
+
+
+def memory(needs: dict[str, int]) -> Finding:
+    """Whether the replay of each task fits into memory.
+
+    Args:
+        needs: bytes of replay that a task's run fills.
+    """
+    free, (task, largest) = free_memory(), max(needs.items(), key=lambda item: item[1])
+    if free is None:
+        return passed(f"this system does not say how much is free; {task} fills {_size(largest)}")
+    said = f"{_size(free)} free; {task} takes the most, {_size(largest + PROGRAM)}"
+    if free < largest + PROGRAM:
+        share = max(0.0, (free - PROGRAM) / largest)
+        if share < LEAST_SHARE:
+            return failed(f"{said}: too little to train in", "ps -eo rss,args --sort -rss | head")
+        capacity = int(share * load_task_config(task).train.steps)
+        return failed(said, f"her-robotics train {task} --replay.capacity {capacity}", free=free)
+    return passed(said, free=free)
+
+
+def disk(folder: Path, needs: dict[str, int]) -> Finding:
+    """Whether a run folder can be written, and holds two checkpoints: the old one until the new is whole.
+
+    Args:
+        folder: where runs are to be.
+        needs: bytes of replay that a task's run fills, which its checkpoint keeps.
+    """
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    probe = there / f".her-robotics-{os.getpid()}.probe"
+    try:
+        write_text(probe, PROBE)
+        if probe.read_text() != PROBE:
+            return failed(f"{there} gives back other than was written", ELSEWHERE)
+        room = os.statvfs(there)
+    except OSError as error:
+        why = error.strerror or first_line(error)
+        return failed(f"{there} cannot be written: {why}", ELSEWHERE)
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    free, (task, largest) = room.f_bavail * room.f_frsize, max(needs.items(), key=lambda n: n[1])
+    needed = 2 * largest + FILMS
+    said = f"{_size(free)} free in {there.resolve()}; {task} takes the most, {_size(needed)}"
+    if free < needed:
+        return failed(said, ELSEWHERE)
+    return passed(said, free=free)
+
+
+def scratch() -> Finding:
+    """Whether there is a folder for temporary files, and it is the one asked for."""
+    asked = os.environ.get("TMPDIR")
+    try:
+        with tempfile.NamedTemporaryFile(dir=asked or None) as file:
+            file.write(PROBE.encode())
+            file.flush()
+    except OSError as error:
+        where = f"TMPDIR={asked}" if asked else "no folder for temporary files"
+        return failed(f"{where}: {error.strerror or error}", "export TMPDIR=/tmp")
+    return passed(f"temporary files go to {asked or tempfile.gettempdir()}")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
+
+
+def _words(path: str) -> list[str]:
+    return " ".join(_lines(path)).split()
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
