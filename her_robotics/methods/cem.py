@@ -12,7 +12,7 @@ from .method import Iterate, Player, Problem
 def cem(
     problem: Problem,
     candidates: int = 20,
-    episodes: int = 2,
+    episodes: int = 1,
     elite: float = 0.2,
     deviation: float = 0.3,
     extra: float = 0.1,

@@ -16,7 +16,7 @@ DIAGONAL_FROM = 500
 
 
 def cma_es(
-    problem: Problem, candidates: int = 20, episodes: int = 2, deviation: float = 0.1
+    problem: Problem, candidates: int = 20, episodes: int = 1, deviation: float = 0.1
 ) -> Iterator[Iterate]:
     """Adapt a Gaussian over parameters, ranks of returns being all that is used of them.
 
