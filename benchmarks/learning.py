@@ -17,6 +17,7 @@ import tyro
 from tqdm import tqdm
 
 from benchmarks.report import RESULTS, machine, publish
+from envs import TASKS
 from her_robotics.checkpoint import CARD
 from her_robotics.config import shipped_tasks
 from her_robotics.errors import UserError
@@ -86,7 +87,8 @@ def run_seed(given: Arguments, seed: int, folder: Path) -> int:
     else:
         command += [given.task, "--seed", str(seed), "--out", str(folder), "--wandb", "disabled"]
         command += ["--video.enabled", "false", *given.options.split()]
-        command += ["--env.num-threads", "1"] if given.workers > 1 else []
+        physics = given.workers > 1 and given.task in TASKS
+        command += ["--env.num-threads", "1"] if physics else []
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".log").open("a") as log:
         return subprocess.run(command, stdout=log, stderr=log, check=False).returncode

@@ -18,6 +18,7 @@ from .vector import (
     ObsDict,
     Seeds,
     check_actions,
+    check_choices,
     check_least,
     first_line,
     read_reset_mask,
@@ -28,8 +29,9 @@ from .vector import (
 class GoalVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
     """``num_envs`` copies of a goal env that learn and reset like ``FetchVectorEnv``.
 
-    Observations come as float64, actions go from [-1, 1] to the env's own bounds. Nothing resets by
-    itself, and an env that ends an episode before its horizon is refused at that step.
+    Observations come as float64, actions go from [-1, 1] to the env's own bounds, or are the choices that
+    it has. Nothing resets by itself, and an env that ends an episode before its horizon is refused at
+    that step.
 
     Args:
         env: a Gymnasium id (``"module:Id-v0"`` imports the module first), an ``EnvSpec``, a function
@@ -122,11 +124,7 @@ class GoalVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         """
         if not self._started:
             raise gym.error.ResetNeeded("call reset before the first step")
-        actions = check_actions(actions, (self.num_envs, *self._low.shape), self._steps)
-        native = np.clip(actions, -1.0, 1.0)
-        if not self._unit:
-            native = self._low + (native + 1.0) / 2.0 * (self._high - self._low)
-        steps = self._fleet.step(native.astype(self._action_dtype))
+        steps = self._fleet.step(self._native(actions))
         self._steps += 1
         self._shown = self._stack([step.observation for step in steps])
         self._refuse_early_end(steps)
@@ -182,6 +180,18 @@ class GoalVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         self._fleet.close()
         self._reference.close()
 
+    def _native(self, actions: np.ndarray) -> np.ndarray:
+        """Actions as the envs take them."""
+        space = self.single_action_space
+        if isinstance(space, gym.spaces.Discrete):
+            choices = range(int(space.start), int(space.start + space.n))
+            return check_choices(actions, self.num_envs, choices, self._steps)
+        actions = check_actions(actions, (self.num_envs, *self._low.shape), self._steps)
+        native = np.clip(actions, -1.0, 1.0)
+        if not self._unit:
+            native = self._low + (native + 1.0) / 2.0 * (self._high - self._low)
+        return native.astype(self._action_dtype)
+
     def _stack(self, observations: list[dict[str, Any]]) -> ObsDict:
         return {
             part: np.stack([np.asarray(shown[part], dtype=np.float64) for shown in observations])
@@ -220,21 +230,28 @@ class GoalVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         goals = [boxes[part].shape for part in PARTS[1:]]
         if goals[0] != goals[1]:
             raise GoalEnvError(f"{self.name}: achieved and desired goals differ in shape: {goals}")
+        self.single_observation_space = gym.spaces.Dict(boxes)
+        self.single_action_space = self._read_actions(actions)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    def _read_actions(self, actions: gym.Space) -> gym.Space:
+        """The space that actions are given in; keeps what leads from a Box of [-1, 1] to the env's own."""
+        if isinstance(actions, gym.spaces.Discrete):
+            return actions
         if (
             not isinstance(actions, gym.spaces.Box)
             or len(actions.shape) != 1
             or not actions.is_bounded()
         ):
             raise GoalEnvError(
-                f"{self.name} has actions of {actions}: they must be a bounded Box of one dimension"
+                f"{self.name} has actions of {actions}: they must be Discrete or a bounded Box of one "
+                "dimension"
             )
         self._low, self._high = actions.low.astype(np.float64), actions.high.astype(np.float64)
         self._unit = bool((self._low == -1.0).all() and (self._high == 1.0).all())
         self._action_dtype = actions.dtype
-        self.single_observation_space = gym.spaces.Dict(boxes)
-        self.single_action_space = gym.spaces.Box(-1.0, 1.0, actions.shape, np.float32)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        return gym.spaces.Box(-1.0, 1.0, actions.shape, np.float32)
 
 
 def _fresh_seed() -> int:

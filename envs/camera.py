@@ -5,9 +5,13 @@ import copy
 import os
 import sys
 import weakref
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
 
 import mujoco
 import numpy as np
+from mujoco.rendering.classic import gl_context
 
 from .scene import MOCAP_BODY, known_objects, target_names
 
@@ -24,7 +28,6 @@ def choose_context() -> None:
     if os.environ.get("MUJOCO_GL") or os.environ.get("DISPLAY") or sys.platform != "linux":
         return
     from mujoco.egl import GLContext
-    from mujoco.rendering.classic import gl_context
 
     gl_context.GLContext = GLContext
     os.environ["MUJOCO_GL"] = "egl"
@@ -32,6 +35,32 @@ def choose_context() -> None:
 
 class RenderingError(RuntimeError):
     """Headless rendering does not work on this machine."""
+
+
+@contextmanager
+def explained() -> Generator[None]:
+    """Turn whatever keeps MuJoCo from making a context into an error that says what to install."""
+    try:
+        choose_context()
+        yield
+    except Exception as error:
+        raise RenderingError(
+            f"cannot draw without a screen (MUJOCO_GL={os.environ.get('MUJOCO_GL', 'unset')}: "
+            f"{error}). On Debian or Ubuntu: apt-get install {PACKAGES}"
+        ) from error
+
+
+def make_context(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
+    """An OpenGL context, current in this thread, and what MuJoCo keeps in it to draw ``model``.
+
+    Raises:
+        RenderingError: if none can be made; the message names what to install.
+    """
+    with explained():
+        size = model.vis.global_.offwidth, model.vis.global_.offheight
+        context: Any = gl_context.GLContext(*size)
+        context.make_current()
+        return context, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
 
 
 class Camera:
@@ -65,14 +94,8 @@ class Camera:
         for name in known_objects(self._model):
             self._model.site(name).rgba[3] = 0.0
         self._data = mujoco.MjData(self._model)
-        try:
-            choose_context()
+        with explained():
             self._renderer = mujoco.Renderer(self._model, height, width)
-        except Exception as error:
-            raise RenderingError(
-                f"cannot draw without a screen (MUJOCO_GL={os.environ.get('MUJOCO_GL', 'unset')}: "
-                f"{error}). On Debian or Ubuntu: apt-get install {PACKAGES}"
-            ) from error
         # An env left unclosed must not free its context after the interpreter has taken EGL down.
         self._free = weakref.finalize(self, self._renderer.close)
         atexit.register(self._free)  # finalizers may run after EGL's own end, this runs before

@@ -6,15 +6,12 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from .camera import Camera
 from .goals import GOAL_SPACES, GoalSpace, draw_object_starts
 from .randomize import read_randomization
 from .readings import concatenate
-from .scene import load_scene
 from .simulation import Simulations
 from .tasks import (
     HORIZON,
@@ -32,8 +29,9 @@ from .vector import (
     check_choice,
     check_least,
     read_reset_mask,
-    spread_seeds,
+    seed_generators,
 )
+from .views import Views
 
 
 class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
@@ -64,6 +62,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         width: frame width in pixels.
         height: frame height in pixels.
         show_goal: whether frames show the goal. Learning from images must not see it.
+        picture_workers: processes that draw ``pictures``; 0 draws them in this one.
 
     Raises:
         ValueError: if a name is unknown or a number out of range; the message says what is allowed.
@@ -90,6 +89,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         width: int = 480,
         height: int = 480,
         show_goal: bool = True,
+        picture_workers: int = 0,
     ):
         self.task = find_task(task)
         goal = goal or self.task.goal
@@ -106,6 +106,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
             distance_threshold=(distance_threshold, 0),
             width=(width, 1),
             height=(height, 1),
+            picture_workers=(picture_workers, 0),
         )
         self.num_envs = num_envs
         self.reward_type: RewardType = reward_type
@@ -117,10 +118,10 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         self.reward_range = (-1.0, 0.0) if reward_type == "sparse" else (-np.inf, 0.0)
         """Least and greatest reward of a step."""
         self.render_mode = render_mode
-        self._camera: Camera | None = None
-        self._frame_size, self._show_goal = (width, height), show_goal
+        self._show_goal = show_goal
         randomization = read_randomization(randomize or {}, self.task.has_object)
         self._simulations = Simulations(self.task, num_envs, num_threads, randomization, model)
+        self._views = Views(self._simulations, width, height, picture_workers)
         self._goal_space: GoalSpace = GOAL_SPACES[goal](self._simulations)
         self.goal_parts = self._goal_space.parts
         """Parts of a goal that are judged each on its own: the objects."""
@@ -144,7 +145,7 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         """
         mask = read_reset_mask(options, self.num_envs, started=bool(self._generators))
         ids = np.flatnonzero(mask)
-        self._seed(seed, ids)
+        self._generators = seed_generators(self._generators, seed, self.num_envs, ids)
         generators = [self._generators[i] for i in ids]
         scene = self._simulations.scene
         starts = [draw_object_starts(self.task, scene, generator) for generator in generators]
@@ -233,35 +234,35 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         """A ``(height, width, 3)`` uint8 frame of each simulation; physics is untouched."""
         if self.render_mode is None:
             return None
-        if self._camera is None:
-            # The lighter model lacks some of the robot's cameras; joint positions mean the same in both.
-            self._camera = Camera(load_scene(self.task).model, *self._frame_size)
-        simulations = self._simulations
-        sizes, none = simulations.object_sizes, np.zeros((0, 3))
-        return tuple(
-            self._camera.render(
-                simulations.qpos[index],
-                self._goal_space.markers(self._goals[index]) if self._show_goal else none,
-                sizes[index],
-            )
-            for index in range(self.num_envs)
+        none = np.zeros((0, 3))
+        return self._views.frames(
+            [self._goal_space.markers(goal) if self._show_goal else none for goal in self._goals]
         )
 
-    def close_extras(self, **kwargs: Any) -> None:
-        """Free the renderer."""
-        if self._camera is not None:
-            self._camera.close()
-            self._camera = None
+    @property
+    def poses(self) -> np.ndarray:
+        """All that pictures depend on, ``(n, p)``, copied: to be kept, and drawn later."""
+        return self._views.poses
 
-    def _seed(self, seed: Seeds, ids: np.ndarray) -> None:
-        """Seed the generators of simulations ``ids``, or leave them as they are."""
-        seeds = spread_seeds(seed, self.num_envs)
-        if not self._generators:
-            self._generators = [seeding.np_random(value)[0] for value in seeds]
-            return
-        for index in ids:
-            if seeds[index] is not None:
-                self._generators[index] = seeding.np_random(seeds[index])[0]
+    def pictures(
+        self, poses: np.ndarray | None = None, camera: str | None = None, size: int = 64
+    ) -> np.ndarray:
+        """Pictures for learning, which show no goal; physics is untouched, and no render mode is needed.
+
+        Args:
+            poses: recorded ``poses``, ``(..., p)``, of one step or of whole episodes; None takes those of
+                now.
+            camera: a camera of the scene; None takes the task's own (``envs.pictures.Pictures.cameras``).
+            size: width and height in pixels.
+
+        Returns:
+            ``(n, size, size, 3)`` uint8 RGB, or ``(..., size, size, 3)``.
+        """
+        return self._views.pictures(poses, camera, size)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Free what draws."""
+        self._views.close()
 
     def _observation(self) -> ObsDict:
         readings = self._simulations.readings

@@ -87,13 +87,18 @@ def _pairs(env: gym.Env) -> tuple[np.ndarray, np.ndarray]:
             # Copies: some envs show the same array again, with other numbers in it.
             achieved.append(np.array(shown["achieved_goal"], dtype=np.float64))
             desired.append(np.array(shown["desired_goal"], dtype=np.float64))
-            action = generator.uniform(space.low, space.high).astype(space.dtype)
-            shown, _, terminated, truncated, _ = env.step(action)
+            shown, _, terminated, truncated, _ = env.step(_random_action(space, generator))
             if terminated or truncated:
                 break
     goals = np.array([*achieved, *desired[::STEPS]])
     first, second = np.meshgrid(np.arange(len(goals)), np.arange(len(goals)), indexing="ij")
     return goals[first.ravel()], goals[second.ravel()]
+
+
+def _random_action(space: Any, generator: np.random.Generator) -> Any:
+    if isinstance(space, gym.spaces.Discrete):
+        return space.start + generator.integers(space.n)
+    return generator.uniform(space.low, space.high).astype(space.dtype)
 
 
 def _check_vectorised(

@@ -96,6 +96,11 @@ def object_names(task: Task) -> list[str]:
     ]
 
 
+def picture_camera(task: Task) -> str:
+    """Name of the camera that the task's pictures are taken with, unless another is asked for."""
+    return PREFIX + task.camera
+
+
 def target_names(model: mujoco.MjModel) -> list[str]:
     """Names of the sites that mark goals, in the order of the objects."""
     names = [model.site(index).name for index in range(model.nsite)]

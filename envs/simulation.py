@@ -14,6 +14,7 @@ from .tasks import SUBSTEPS, ModelName, Task
 
 MAX_DISPLACEMENT = 0.05
 """Metres the gripper's target moves for an action of 1."""
+UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 
 
 @cache
@@ -126,6 +127,18 @@ class Simulations:
         self._mocap_pos[:, self.at.mocap] = targets
         self._mocap_quat[:, self.at.mocap] = GRIPPER_QUATERNION
         self._batch.step(nstep=SUBSTEPS * steps)
+        self.readings = self._settle()
+
+    def place_objects(self, positions: np.ndarray) -> None:
+        """Put the k objects at ``positions`` ``(n, k, 3)`` metres, upright and at rest.
+
+        A position that is NaN leaves its object as it is.
+        """
+        for index, item in enumerate(self.at.objects):
+            ids = np.flatnonzero(np.isfinite(positions[:, index]).all(axis=1))
+            pose = np.concatenate([positions[ids, index], np.tile(UPRIGHT, (len(ids), 1))], axis=1)
+            self.qpos[ids, item.qpos : item.qpos + 7] = pose
+            self.qvel[np.ix_(ids, item.dofs)] = 0.0
         self.readings = self._settle()
 
     def get_state(self) -> dict[str, np.ndarray]:

@@ -1,26 +1,29 @@
-"""A Fetch task as one Gymnasium goal env: the vector env with a single simulation."""
+"""Our tasks as one Gymnasium goal env each: the vector env with a single simulation."""
 
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from .bit_flip import BitFlipVectorEnv
 from .fetch import FetchVectorEnv
 from .vector import ObsDict
 
 
-class FetchEnv(gym.Env[ObsDict, np.ndarray]):
-    """One Fetch simulation behind Gymnasium's ``Env`` API, equal to the vector env by construction.
+class SingleEnv(gym.Env[ObsDict, Any]):
+    """A vector env of one simulation behind Gymnasium's ``Env`` API.
 
-    Takes the arguments of :class:`envs.fetch.FetchVectorEnv` but ``num_envs``. The horizon is left to
-    the ``TimeLimit`` wrapper that ``gym.make`` adds.
+    Args:
+        env: the vector env.
+        truncates: whether its horizon is kept to here; else it is left to the ``TimeLimit`` wrapper that
+            ``gym.make`` adds.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 25}
 
-    def __init__(self, task: str, **kwargs: Any):
-        kwargs.setdefault("num_threads", 1)
-        self._env = FetchVectorEnv(task, num_envs=1, **kwargs)
+    def __init__(self, env: FetchVectorEnv | BitFlipVectorEnv, truncates: bool):
+        self._env, self._truncates = env, truncates
+        self.max_episode_steps = env.max_episode_steps
         self.render_mode = self._env.render_mode
         self.observation_space = self._env.single_observation_space
         self.action_space = self._env.single_action_space
@@ -33,14 +36,15 @@ class FetchEnv(gym.Env[ObsDict, np.ndarray]):
         observation, _ = self._env.reset(seed=None if seed is None else [seed], options=options)
         return _first(observation), {}
 
-    def step(self, action: np.ndarray) -> tuple[ObsDict, float, bool, bool, dict[str, Any]]:
-        """Take one step of 0.04 s; ``info["is_success"]`` says whether the goal is reached."""
+    def step(self, action: Any) -> tuple[ObsDict, float, bool, bool, dict[str, Any]]:
+        """Take one step; ``info["is_success"]`` says whether the goal is reached."""
         action = np.asarray(action)
         if action.shape != self.action_space.shape:
             raise ValueError(f"action has shape {action.shape}, not {self.action_space.shape}")
-        observation, reward, _, _, info = self._env.step(action[None])
+        observation, reward, _, ends, info = self._env.step(action[None])
+        truncated = self._truncates and bool(ends[0])
         success = bool(info["is_success"][0])
-        return _first(observation), float(reward[0]), False, False, {"is_success": success}
+        return _first(observation), float(reward[0]), False, truncated, {"is_success": success}
 
     def compute_reward(
         self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any
@@ -62,7 +66,7 @@ class FetchEnv(gym.Env[ObsDict, np.ndarray]):
         self._env.goals = np.asarray(goal)[None]
 
     def get_state(self) -> dict[str, Any]:
-        """The complete state, copied: physics, goal, step counter and generator."""
+        """The complete state, copied: simulation, goal, step counter and generator."""
         return self._env.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -81,6 +85,28 @@ class FetchEnv(gym.Env[ObsDict, np.ndarray]):
     def close(self) -> None:
         """Free the renderer."""
         self._env.close()
+
+
+class FetchEnv(SingleEnv):
+    """One Fetch simulation, equal to the vector env by construction.
+
+    Takes the arguments of :class:`envs.fetch.FetchVectorEnv` but ``num_envs``.
+    """
+
+    def __init__(self, task: str, **kwargs: Any):
+        kwargs.setdefault("num_threads", 1)
+        super().__init__(FetchVectorEnv(task, num_envs=1, **kwargs), truncates=False)
+
+
+class BitFlipEnv(SingleEnv):
+    """One row of bits, equal to the vector env by construction.
+
+    Takes the arguments of :class:`envs.bit_flip.BitFlipVectorEnv` but ``num_envs``. It keeps to its
+    horizon itself, for that depends on ``bits``.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(BitFlipVectorEnv(num_envs=1, **kwargs), truncates=True)
 
 
 def _first(observation: ObsDict) -> ObsDict:

@@ -41,6 +41,7 @@ class Task:
         target_in_the_air: whether half of the goals are lifted by up to 0.45 m.
         base_qpos: start of the three slides that carry the robot, in metres.
         object_qpos: pose of the first object before its position is drawn, metres and quaternion.
+        camera: camera in ``assets/cameras.xml`` that has all of the task's goals in a square picture.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Task:
     target_in_the_air: bool = False
     base_qpos: tuple[float, float, float] = (0.405, 0.48, 0.0)
     object_qpos: tuple[float, ...] = (1.25, 0.53, 0.4, 1.0, 0.0, 0.0, 0.0)
+    camera: str = "table"
 
     @property
     def has_object(self) -> bool:
@@ -79,6 +81,7 @@ TASKS = MappingProxyType(
             objects=0,
             gripper_extra_height=0.2,
             base_qpos=(0.4049, 0.48, 0.0),
+            camera="air",
         ),
         "fetch_push": Task("HerRobotics/FetchPush-v1", "push.xml"),
         "fetch_slide": Task(
@@ -90,6 +93,7 @@ TASKS = MappingProxyType(
             target_offset=(0.4, 0.0, 0.0),
             base_qpos=(0.05, 0.48, 0.0),
             object_qpos=(1.7, 1.1, 0.41, 1.0, 0.0, 0.0, 0.0),
+            camera="long_table",
         ),
         "fetch_pick_and_place": Task(
             "HerRobotics/FetchPickAndPlace-v1",
@@ -97,6 +101,7 @@ TASKS = MappingProxyType(
             block_gripper=False,
             gripper_extra_height=0.2,
             target_in_the_air=True,
+            camera="air",
         ),
         "fetch_push_two": Task(
             "HerRobotics/FetchPushTwo-v1",

@@ -5,6 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils import seeding
 
 ObsDict = dict[str, np.ndarray]
 PARTS = ("observation", "achieved_goal", "desired_goal")
@@ -54,6 +55,27 @@ def spread_seeds(seed: Seeds, num_envs: int) -> list[int | None]:
     return seeds
 
 
+def seed_generators(
+    generators: list[np.random.Generator], seed: Seeds, num_envs: int, ids: np.ndarray
+) -> list[np.random.Generator]:
+    """The generators of all envs, those of ``ids`` seeded anew where ``seed`` says so.
+
+    Args:
+        generators: those there are, none before the first reset.
+        seed: as ``reset`` takes it (see ``spread_seeds``).
+        num_envs: how many envs.
+        ids: the envs that are reset.
+    """
+    seeds = spread_seeds(seed, num_envs)
+    if not generators:
+        return [seeding.np_random(value)[0] for value in seeds]
+    seeded = list(generators)
+    for index in ids:
+        if seeds[index] is not None:
+            seeded[index] = seeding.np_random(seeds[index])[0]
+    return seeded
+
+
 def check_actions(actions: np.ndarray, shape: tuple[int, ...], steps: np.ndarray) -> np.ndarray:
     """Actions as an array, if they are of ``shape`` ``(num_envs, a)`` and finite.
 
@@ -66,6 +88,28 @@ def check_actions(actions: np.ndarray, shape: tuple[int, ...], steps: np.ndarray
     if not np.isfinite(actions).all():
         env = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
         raise ValueError(f"the action for env {env} at step {steps[env]} is not finite")
+    return actions
+
+
+def check_choices(
+    actions: np.ndarray, num_envs: int, choices: range, steps: np.ndarray
+) -> np.ndarray:
+    """Discrete actions as an array, if they are ``(num_envs,)`` integers, each one of ``choices``.
+
+    Raises:
+        ValueError: if not; the message says in which env and at which of its ``steps``.
+    """
+    actions = np.asarray(actions)
+    if actions.shape != (num_envs,) or not np.issubdtype(actions.dtype, np.integer):
+        given = f"{actions.dtype} of shape {actions.shape}"
+        raise ValueError(f"actions are {given}, not integers of shape ({num_envs},)")
+    wrong = (actions < choices.start) | (actions >= choices.stop)
+    if wrong.any():
+        env = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"the action for env {env} at step {steps[env]} is {actions[env]}: choose "
+            f"{choices.start} to {choices.stop - 1}"
+        )
     return actions
 
 

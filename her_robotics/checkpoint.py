@@ -125,12 +125,11 @@ def load_policy(folder: Path) -> SavedPolicy:
     """
     card = _read_card(folder / CARD)
     try:
-        shape = EpisodeShape(**{name: _size(name, size) for name, size in card["shape"].items()})
-        env = from_mapping(EnvConfig, card["env"])
+        shape = _read_shape(card["shape"])
+        env, agent = from_mapping(EnvConfig, card["env"]), from_mapping(AgentConfig, card["agent"])
         # On the meta device nothing is allocated, however large a card claims the network to be.
         with torch.device("meta"):
-            agent = from_mapping(AgentConfig, card["agent"])
-            policy = AGENTS[agent.name].policy_class(shape, agent)
+            policy = AGENTS[agent.name].policy_type(shape, agent)
     except Exception as error:  # a card may be wrong in as many ways as JSON allows
         reason = first_line(error)
         raise CheckpointError(f"{folder / CARD} does not describe a policy: {reason}") from error
@@ -146,6 +145,12 @@ def load_policy(folder: Path) -> SavedPolicy:
         reason = first_line(error)
         raise CheckpointError(f"{path} is not the policy of {CARD}: {reason}") from error
     return SavedPolicy(policy, shape, env, card)
+
+
+def _read_shape(given: dict[str, Any]) -> EpisodeShape:
+    # Continuous actions have no choices, and cards of before there were any do not name them.
+    known = {name: size for name, size in given.items() if (name, size) != ("choices", None)}
+    return EpisodeShape(**{name: _size(name, size) for name, size in known.items()})
 
 
 def _size(name: str, value: Any) -> int:

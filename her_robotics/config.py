@@ -44,6 +44,8 @@ class EnvConfig:
     """The physics model of our tasks: upstream's, or a lighter one with the same trajectories."""
     num_threads: Count = 0
     """Physics threads of our tasks; 0 takes every core."""
+    bits: PositiveCount | None = None
+    """Bits of `bit_flip`. None takes its own 30."""
     workers: Count = 0
     """Processes that step an env given by `--env`; 0 steps it in the process that trains."""
     max_episode_steps: PositiveCount | None = None
@@ -74,8 +76,8 @@ class ReplayConfig:
 class AgentConfig:
     """The learner."""
 
-    name: Literal["ddpg", "svg"] = "ddpg"
-    """Algorithm, a key of `her_robotics.agents.AGENTS`."""
+    name: Literal["ddpg", "svg", "dqn"] = "ddpg"
+    """Algorithm, a key of `her_robotics.agents.AGENTS`; DQN is for discrete actions."""
     goal_encoder: Literal["manual"] = "manual"
     """How goals become embeddings, a key of `her_robotics.goals.GOAL_ENCODERS`."""
     relative_goal: bool = True
@@ -113,6 +115,8 @@ class AgentConfig:
     """Batch normalisation in actor and critic as in the DDPG paper; overrules `critic_norm`."""
     actor_every: PositiveCount = 1
     """Critic updates per actor update."""
+    double_q: bool = False
+    """DQN only: whether the critic itself, not its target, says which action targets are to value."""
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import gymnasium as gym
 import torch
 
 from .agents import AGENTS, Agent
-from .config import Config
+from .config import AgentConfig, Config, ExplorationConfig
 from .errors import UserError, first_line
 from .evaluate import Evaluation, evaluate
 from .exploration import Exploration
@@ -125,8 +126,9 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
     for name in ("compute_reward", "reached", "max_episode_steps"):
         if not hasattr(base, name):
             raise UserError(f"{base} lacks {name}, which learning from relabelled goals needs")
-    if not isinstance(actions, gym.spaces.Box):
-        raise UserError(f"{base} has actions of {actions}: they must be a Box")
+    discrete = isinstance(actions, gym.spaces.Discrete)
+    if not (discrete or isinstance(actions, gym.spaces.Box)):
+        raise UserError(f"{base} has actions of {actions}: they must be a Box or Discrete")
 
     def width(part: str) -> int:
         box: Any = space[part]
@@ -136,8 +138,9 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
         horizon=base.max_episode_steps,
         observation=width("observation"),
         goal=width("achieved_goal"),
-        action=actions.shape[0],
+        action=1 if discrete else actions.shape[0],
         parts=getattr(base, "goal_parts", 1),
+        choices=int(actions.n) if discrete else None,
     )
     return Task(
         shape=shape,
@@ -159,6 +162,7 @@ def build(config: Config, make_env: MakeEnv) -> Learner:
         torch.set_num_threads(config.train.torch_threads)
     env = make_env(config.env.num_envs)
     task = read_task(env)
+    _refuse_misfits(config, task)
     room = config.replay.capacity // task.shape.horizon
     if room < config.env.num_envs:
         raise UserError(
@@ -186,9 +190,43 @@ def build(config: Config, make_env: MakeEnv) -> Learner:
             config.agent.td_lambda,
             config.replay.blur,
         ),
-        exploration=Exploration(config.exploration, config.seed + 1),
+        exploration=Exploration(config.exploration, config.seed + 1, task.shape.choices),
         guide=_build_guide(config, task),
     )
+
+
+CONTINUOUS = ("noise", "sigma", "theta", "guide.name")
+"""Settings of ``ExplorationConfig`` that mean nothing to discrete actions."""
+
+
+def _refuse_misfits(config: Config, task: Task) -> None:
+    """Refuse an algorithm that cannot act in the task, and settings without effect.
+
+    Raises:
+        UserError: naming what was given and what is allowed.
+    """
+    name, choices = config.agent.name, task.shape.choices
+    kind = AGENTS[name]
+    if kind.discrete != (choices is not None):
+        given = "continuous actions" if choices is None else f"{choices} discrete actions"
+        fitting = [key for key, other in AGENTS.items() if other.discrete != kind.discrete]
+        raise UserError(
+            f"agent.name = {name} does not fit {config.env.task}, which has {given}: choose "
+            f"{' or '.join(fitting)}"
+        )
+    _refuse_changed("agent", config.agent, AgentConfig(), kind.unused, f"to {name}")
+    if choices is not None:
+        plain = ExplorationConfig()
+        _refuse_changed("exploration", config.exploration, plain, CONTINUOUS, "to discrete actions")
+
+
+def _refuse_changed(
+    section: str, given: object, plain: object, names: tuple[str, ...], to: str
+) -> None:
+    for name in names:
+        value, default = attrgetter(name)(given), attrgetter(name)(plain)
+        if value != default:
+            raise UserError(f"{section}.{name} = {value} means nothing {to}: leave it at {default}")
 
 
 def _build_guide(config: Config, task: Task) -> Guide | None:

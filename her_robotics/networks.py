@@ -95,6 +95,24 @@ class Critic(nn.Module):
         return self.body(torch.cat([features, action], dim=-1)).squeeze(-1)
 
 
+class ChoiceCritic(nn.Module):
+    """Values of all discrete actions at once: ``(b, inputs) -> (b, choices)``.
+
+    Args:
+        inputs: width of the encoded state and goal.
+        choices: how many actions there are.
+        hidden: widths of the hidden layers.
+        norm: ``"none"`` or ``"layer"``.
+    """
+
+    def __init__(self, inputs: int, choices: int, hidden: Sequence[int], norm: Norm = "none"):
+        super().__init__()
+        self.layers = mlp(inputs, hidden, choices, norm)
+
+    def forward(self, state_goal: torch.Tensor) -> torch.Tensor:
+        return self.layers(state_goal)
+
+
 class Critics(nn.ModuleList):
     """An ensemble of critics of the same shape: ``(b, inputs), (b, actions) -> (critics, b)``."""
 

@@ -101,6 +101,29 @@ def picture(output: Path, columns: int, **options: Any) -> Generator[Any]:
         plt.close(figure)
 
 
+def plot_against(output: Path, x: str, lines: dict[str, dict[float, list[float]]]) -> None:
+    """Draw success against a number that runs differ in: mean over seeds, 95% bootstrap interval, dots.
+
+    Args:
+        output: the picture.
+        x: what the number is called.
+        lines: by label, the last success of every seed at each number.
+    """
+    with picture(output, 1, figsize=(6.5, 4.2)) as (axis,):
+        for colour, (label, points) in enumerate(lines.items()):
+            numbers = sorted(points)
+            intervals = [bootstrap_interval(np.array(points[n]), np.mean) for n in numbers]
+            low, high = zip(*intervals, strict=True)
+            means = [float(np.mean(points[n])) for n in numbers]
+            axis.plot(numbers, means, color=f"C{colour}", label=label)
+            axis.fill_between(numbers, low, high, color=f"C{colour}", alpha=0.2, lw=0)
+            for n in numbers:
+                axis.plot([n] * len(points[n]), points[n], ".", color=f"C{colour}", alpha=0.5)
+        axis.set(xlabel=x, ylabel="success at the last step", ylim=(-0.02, 1.02))
+        axis.grid(alpha=0.3)
+        axis.legend()
+
+
 def _draw_groups(axes: Any, groups: dict[str, list[Curve]]) -> None:
     """Success against steps on the left, against time on the right."""
     for colour, (label, curves) in enumerate(groups.items()):

@@ -75,8 +75,16 @@ def advance(env: gym.vector.VectorEnv, action: np.ndarray, step: int) -> GoalObs
         NonFiniteError: if the action or what is shown is not finite.
     """
     _check_finite("action", action, step)
-    shown, *_ = env.step(action)
+    shown, *_ = env.step(_native(env, action))
     return _goal_obs(shown, step + 1)
+
+
+def _native(env: gym.vector.VectorEnv, action: np.ndarray) -> np.ndarray:
+    """Actions ``(n, a)`` as the env takes them: choices are ``(n,)`` integers there."""
+    space = env.single_action_space
+    if not isinstance(space, gym.spaces.Discrete):
+        return action
+    return space.start + action[:, 0].astype(np.int64)
 
 
 def _goal_obs(shown: dict[str, np.ndarray], step: int) -> GoalObs:

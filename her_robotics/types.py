@@ -21,9 +21,11 @@ class EpisodeShape:
         horizon: steps, T.
         observation: width of an observation.
         goal: width of a goal.
-        action: width of an action.
+        action: width of an action; 1 where it is a choice.
         parts: parts of equal width that make up a goal and are relabelled each on its own, such as the
             positions of several objects.
+        choices: how many actions there are to choose from, if they are discrete: an action is then the
+            index of one, and stored like any other. None where actions are continuous.
     """
 
     horizon: int
@@ -31,6 +33,11 @@ class EpisodeShape:
     goal: int
     action: int
     parts: int = 1
+    choices: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.choices is not None and self.action != 1:
+            raise ValueError(f"one of {self.choices} choices has width 1, not {self.action}")
 
     @property
     def floats(self) -> int:
@@ -79,7 +86,7 @@ class Episodes(NamedTuple):
         observation: ``(n, T + 1, o)``.
         achieved_goal: ``(n, T + 1, g)``.
         desired_goal: ``(n, g)``.
-        action: ``(n, T, a)``.
+        action: ``(n, T, a)``, in [-1, 1], or the index of the choice made.
     """
 
     observation: np.ndarray

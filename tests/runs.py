@@ -60,6 +60,16 @@ PUSH: dict[str, Any] = merge(
         },
     },
 )
+FLIP: dict[str, Any] = {
+    "wandb": "disabled",
+    "env": {"task": "bit_flip", "bits": 5, "num_envs": 2},
+    "agent": {"name": "dqn", "hidden": [16]},
+    "replay": {"capacity": 10_000},
+    "exploration": {"random_episodes": 2},
+    "train": {"steps": 600, "batch_size": 32, "updates_per_step": 0.2},
+    "eval": {"every": 200, "episodes": 3},
+    "video": {"enabled": False},
+}
 
 
 class Outcome(NamedTuple):

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import TASKS
+from envs import IDS
 from her_robotics.agents import AGENTS
 from her_robotics.config import (
     AgentConfig,
@@ -201,10 +201,10 @@ def test_a_file_that_is_no_mapping_is_refused_by_its_path(
 
 
 def test_every_task_of_the_envs_is_shipped_with_a_config() -> None:
-    assert set(shipped_tasks()) == set(TASKS)
+    assert set(shipped_tasks()) == set(IDS)
 
 
-@pytest.mark.parametrize("task", [*TASKS, "debug"])
+@pytest.mark.parametrize("task", [*IDS, "debug"])
 def test_a_shipped_config_loads_validates_and_is_of_its_task(task: str) -> None:
     config = validate(load_task_config(task))
     assert config.env.task == ("fetch_reach" if task == "debug" else task)

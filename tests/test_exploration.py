@@ -104,3 +104,18 @@ def test_the_greedy_actions_are_not_written_to() -> None:
     policy = greedy(0.2)
     explore(epsilon=0.5, sigma=1.0)(policy)
     assert (policy == np.float32(0.2)).all()
+
+
+def test_choices_are_greedy_but_for_a_share_that_is_drawn_among_all() -> None:
+    exploration = Exploration(ExplorationConfig(epsilon=0.3), 0, choices=5)
+    exploration.start((ENVS, 1))
+    policy = np.full((ENVS, 1), 3.0, np.float32)
+    actions = exploration(policy)
+    assert actions.dtype == np.float32
+    assert actions.shape == (ENVS, 1)
+    counts = np.bincount(actions[:, 0].astype(int), minlength=5)
+    expected = np.array([0.06, 0.06, 0.06, 0.76, 0.06]) * ENVS
+    assert stats.chisquare(counts, expected).pvalue > 1e-4
+    drawn = exploration.uniform((ENVS, 1)).astype(int)
+    assert stats.chisquare(np.bincount(drawn[:, 0], minlength=5)).pvalue > 1e-4
+    assert (policy == 3.0).all()

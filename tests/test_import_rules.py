@@ -41,10 +41,11 @@ RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 HOMES = {
     "envs": {"cli", "__main__"},
     "wandb": {"tracking"},
-    "cv2": {"video", "goals"},
+    "cv2": {"video", "pictures", "goals"},
     "imageio_ffmpeg": {"video", "goals"},
     "torch.distributed": {"distributed"},
 }
+ENVS_HOMES = {"cv2": {"envs.pictures"}}
 
 
 def module_name(path: Path, root: Path) -> str:
@@ -103,7 +104,7 @@ def rank(name: str) -> int:
 def test_both_packages_were_read() -> None:
     assert {"envs.fetch", "envs.camera"} <= importers(ENVS).keys()
     assert {"her_robotics.replay", "her_robotics.agents.ddpg"} <= importers(HER).keys()
-    assert reaches(importers(ENVS)["envs.fetch"], "envs.camera")
+    assert reaches(importers(ENVS)["envs.views"], "envs.camera")
     assert reaches(importers(HER)["her_robotics.agents.ddpg"], "her_robotics.networks")
 
 
@@ -141,6 +142,12 @@ def test_a_library_with_a_home_is_imported_only_there(library: str) -> None:
         component(module) for module, names in importers(HER).items() if reaches(names, library)
     }
     assert users <= HOMES[library]
+
+
+@pytest.mark.parametrize("library", ENVS_HOMES)
+def test_a_library_with_a_home_in_envs_is_imported_only_there(library: str) -> None:
+    users = {module for module, names in importers(ENVS).items() if reaches(names, library)}
+    assert users == ENVS_HOMES[library]
 
 
 @pytest.mark.parametrize("module", importers(HER))

@@ -15,7 +15,7 @@ from her_robotics.types import Task
 
 from .conftest import MakeEnv
 from .helpers import GoalPoints, RewardedPoints
-from .runs import PUSH, REACH, after, reports_of, same, start, tiny
+from .runs import FLIP, PUSH, REACH, after, reports_of, same, start, tiny
 
 PUSH_TWO = merge(PUSH, {"env": {"task": "fetch_push_two"}})
 MOVED = merge(PUSH, {"exploration": {"guide": {"name": "mover"}}, "agent": {"lookahead": 5}})
@@ -117,10 +117,18 @@ def test_an_env_without_goals_is_refused() -> None:
     env.close()
 
 
-def test_an_env_of_discrete_actions_is_refused() -> None:
+def test_discrete_actions_are_one_choice_among_so_many() -> None:
     env = GoalPoints(1)
     env.single_action_space = gym.spaces.Discrete(3)
-    with pytest.raises(UserError, match="Box"):
+    shape = read_task(env).shape
+    assert (shape.action, shape.choices) == (1, 3)
+    assert read_task(GoalPoints(1)).shape.choices is None
+
+
+def test_an_env_of_other_actions_is_refused() -> None:
+    env = GoalPoints(1)
+    env.single_action_space = gym.spaces.MultiBinary(3)
+    with pytest.raises(UserError, match="Box or Discrete"):
         read_task(env)
 
 
@@ -160,7 +168,7 @@ def test_the_threads_asked_for_are_used() -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("base", [REACH, PUSH, PUSH_TWO, MOVED, GAUSSIAN])
+@pytest.mark.parametrize("base", [REACH, PUSH, PUSH_TWO, MOVED, GAUSSIAN, FLIP])
 def test_a_state_survives_the_disk_and_a_new_learner_to_the_last_bit(
     base: dict[str, Any], tmp_path: Any
 ) -> None:

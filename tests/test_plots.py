@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from her_robotics.errors import UserError
-from her_robotics.plots import picture, plot_runs, read_curve
+from her_robotics.plots import picture, plot_against, plot_runs, read_curve
 from her_robotics.run_folder import CURVE, METRICS, TIMINGS, create
 
 from .runs import debug_run, names_in, rows, tiny
@@ -159,3 +159,18 @@ def test_a_drawing_that_fails_leaves_neither_picture_nor_figure(tmp_path: Path) 
         axes[2].plot(object())
     assert names_in(tmp_path) == set()
     assert plt.get_fignums() == []
+
+
+def test_success_against_a_number_is_drawn_high_where_it_is_high(tmp_path: Path) -> None:
+    output = tmp_path / "picture.png"
+    lines = {
+        "with": {10.0: [1.0, 1.0], 20.0: [1.0, 0.9]},
+        "without": {20.0: [0.0, 0.0], 10.0: [1.0, 0.8]},
+    }
+    plot_against(output, "bits", lines)
+    assert names_in(tmp_path) == {"picture.png"}
+    picture = pixels(output)
+    high, falling = (heights(picture, colour, 0.6, 0.9) for colour in ("C0", "C1"))
+    assert high.mean() < falling.mean()
+    assert falling.max() > 0.7 * len(picture)
+    assert not plt.get_fignums()

@@ -1,3 +1,4 @@
+import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -114,3 +115,20 @@ def test_seeds_differ_between_runs_streams_and_episodes() -> None:
     seeds = [seed for run, stream in streams for seed in episode_seeds(run, stream, 0, 40)]
     assert len(set(seeds)) == len(seeds) == 1000
     assert all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+
+
+def test_a_choice_is_kept_as_an_index_and_taken_as_the_envs_own_number() -> None:
+    world, taken = PointVectorEnv(ENVS), []
+    world.single_action_space = gym.spaces.Discrete(4, start=2)
+    step = world.step
+
+    def step_noting(actions: np.ndarray) -> tuple:
+        taken.append(actions)
+        return step(np.zeros((ENVS, 2)))
+
+    world.step = step_noting
+    episodes = play(world, 2, [1, 2, 3], lambda obs: np.array([[0], [3], [1]], np.float32))
+    assert episodes.action.shape == (ENVS, 2, 1)
+    assert (episodes.action[:, 0, 0] == (0, 3, 1)).all()
+    assert taken[0].tolist() == [2, 5, 3]
+    assert taken[0].dtype == np.int64

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributions import Independent
 
 from her_robotics.agents import DDPG, SVG
 from her_robotics.checkpoint import load_policy, save_policy
@@ -81,7 +82,7 @@ def test_its_actor_follows_the_pathwise_gradient(covariance: str) -> None:
     agent._update_actor(state_goal)
     agent._generator.set_state(noise)
     z = agent._noise(len(state_goal))
-    action = agent.policy.sample(actor(state_goal), z)
+    action = agent.gaussian.sample(actor(state_goal), z)
     loss = -agent.critics[0](state_goal, action).mean() + 0.3 * action.square().mean()
     expected = torch.autograd.grad(loss, list(actor.parameters()))
     for parameter, gradient in zip(agent.policy.actor.parameters(), expected, strict=True):
@@ -90,14 +91,15 @@ def test_its_actor_follows_the_pathwise_gradient(covariance: str) -> None:
 
 @KINDS
 def test_its_actions_are_a_squashed_gaussian_of_its_covariance(covariance: str) -> None:
-    policy = build(covariance=covariance).policy
+    policy = build(covariance=covariance).gaussian
     width = 2 * SHAPE.action + (1 if covariance == "full" else 0)
     outputs = torch.tensor([[0.3, -0.2, 0.4, -0.5, 0.8][:width]])
     many = 200_000
     noise = torch.randn(many, SHAPE.action, generator=torch.Generator().manual_seed(0))
     inner = policy.sample(outputs.expand(many, -1), noise).double().atanh()
-    factor = policy.deviation(outputs)[0].double()
-    expected = factor @ factor.T
+    gaussian = policy.distribution(outputs)
+    diagonal = isinstance(gaussian, Independent)
+    expected = (gaussian.variance[0].diag() if diagonal else gaussian.covariance_matrix[0]).double()
     assert bool(expected[0, 1] != 0) == (covariance == "full")
     deviations = expected.diagonal().sqrt()
     # Five standard errors of a mean and of a covariance.
@@ -110,7 +112,7 @@ def test_its_actions_are_a_squashed_gaussian_of_its_covariance(covariance: str) 
 def test_it_acts_by_drawing_and_is_tested_by_its_mean() -> None:
     agent = build()
     assert not np.array_equal(agent.act(shown()), agent.act(shown()))
-    outputs = agent.policy.evaluate(shown())
+    outputs = agent.gaussian.outputs(shown())
     np.testing.assert_array_equal(
         agent.averaged.act(shown()), outputs[:, : SHAPE.action].tanh().numpy()
     )

@@ -38,7 +38,7 @@ def test_the_tour_was_read() -> None:
     assert {"her_robotics/agents/ddpg.py", "her_robotics/relabel.py"} <= {
         target.removeprefix("../") for _, target in CODE
     }
-    assert "DDPG.update" in names_defined(ROOT / "her_robotics" / "agents" / "ddpg.py")
+    assert "QLearner.update" in names_defined(ROOT / "her_robotics" / "agents" / "q_learner.py")
 
 
 @pytest.mark.parametrize(("label", "target"), sorted(set(CODE)))

@@ -19,7 +19,7 @@ from her_robotics.train import FINAL, Report, train
 from her_robotics.types import Batch
 
 from .helpers import GoalPoints, RewardedPoints
-from .runs import PUSH, REACH, after, nan_at, reports_of, rows, same, start, tiny, watched
+from .runs import FLIP, PUSH, REACH, after, nan_at, reports_of, rows, same, start, tiny, watched
 
 OU = merge(REACH, {"exploration": {"noise": "ornstein_uhlenbeck"}})
 NORMS = merge(REACH, {"agent": {"batch_norm": True, "num_critics": 2, "actor_every": 2}})
@@ -54,7 +54,7 @@ def test_another_seed_gives_other_metrics(tmp_path: Path) -> None:
     assert all(left != right for left, right in zip(*metrics, strict=True))
 
 
-@pytest.mark.parametrize("base", [REACH, OU, PUSH, NORMS])
+@pytest.mark.parametrize("base", [REACH, OU, PUSH, NORMS, FLIP])
 @pytest.mark.parametrize("cycles", [1, 3])
 def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(
     base: dict[str, Any], cycles: int, tmp_path: Path
@@ -62,7 +62,7 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(
     config, whole = tiny(base), start(tiny(base))
     expected = trained(tmp_path, whole)
     trained(tmp_path, half := start(config), after(cycles))
-    assert half.progress.steps == cycles * 100
+    assert half.progress.episodes == cycles * 2
     save_checkpoint(tmp_path, half.state_dict())
     resumed = start(config)
     resumed.load_state_dict(load_checkpoint(tmp_path))

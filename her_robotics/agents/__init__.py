@@ -1,26 +1,41 @@
 """Learning algorithms. An agent acts, observes new episodes and updates on batches."""
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 
 from ..types import Batch, Episodes, GoalObs
-from .ddpg import DDPG, Policy
+from .ddpg import DDPG
+from .dqn import DQN
+from .policy import Policy
 from .svg import SVG
 
-__all__ = ["AGENTS", "DDPG", "SVG", "Agent", "Policy"]
+__all__ = ["AGENTS", "DDPG", "DQN", "SVG", "Agent", "Policy"]
 
 
 class Agent(Protocol):
     """What the training loop asks of an algorithm."""
 
-    policy: Policy
-    averaged: Policy
-    """The policy that is tested and kept, where that is another than the one that explores."""
+    policy_type: ClassVar[type[Policy]]
+    """The policy that it learns."""
+    discrete: ClassVar[bool]
+    """Whether its actions are choices, or else continuous."""
+    unused: ClassVar[tuple[str, ...]]
+    """Settings of ``AgentConfig`` that mean nothing to it."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that explores."""
+        ...
+
+    @property
+    def averaged(self) -> Policy:
+        """The policy that is tested and kept, where that is another than the one that explores."""
+        ...
 
     def act(self, obs: GoalObs) -> np.ndarray:
-        """Actions to explore from, ``(n, a)`` in [-1, 1]."""
+        """Actions to explore from, ``(n, a)``: in [-1, 1], or the indices of choices."""
         ...
 
     def observe(self, episodes: Episodes) -> None:
@@ -40,4 +55,4 @@ class Agent(Protocol):
         ...
 
 
-AGENTS = {"ddpg": DDPG, "svg": SVG}
+AGENTS: dict[str, type[DDPG] | type[DQN]] = {"ddpg": DDPG, "svg": SVG, "dqn": DQN}

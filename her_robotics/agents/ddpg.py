@@ -2,26 +2,24 @@
 
 import copy
 from collections.abc import Callable
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 
-from ..backprop import Network, flatten, network
+from ..backprop import flatten
 from ..config import AgentConfig
-from ..goals import GOAL_ENCODERS
 from ..networks import Actor, Critic, Critics
-from ..normalizer import Normalizer
-from ..types import Ahead, Batch, Episodes, EpisodeShape, GoalObs
+from ..types import EpisodeShape
+from .policy import Policy
+from .q_learner import SPARSE, QLearner
 
-SPARSE = (-1.0, 0.0)
-"""Range of the sparse reward."""
 Pull = Callable[[torch.Tensor], object]
 """Pulls the loss's gradient ``(b, a)`` with respect to actions back into the actor's parameters."""
 
 
-class Policy(nn.Module):
-    """All that is needed to act: observation normaliser, goal encoder and actor.
+class ActorPolicy(Policy):
+    """A policy that acts by an actor π(s ‖ g).
 
     Args:
         shape: widths of observation, goal and action.
@@ -29,38 +27,19 @@ class Policy(nn.Module):
     """
 
     def __init__(self, shape: EpisodeShape, config: AgentConfig):
-        super().__init__()
-        self.normalizer = Normalizer(shape.observation)
-        self.encoder = GOAL_ENCODERS[config.goal_encoder](shape.goal, config.relative_goal)
-        self.state_goal_size = shape.observation + self.encoder.output_size
+        super().__init__(shape, config)
         self.actor = self.build_actor(shape.action, config)
 
     def build_actor(self, actions: int, config: AgentConfig) -> Actor:
         """The network behind the actions."""
         return Actor(self.state_goal_size, actions, config.hidden, config.batch_norm)
 
-    def encode(
-        self, observation: torch.Tensor, achieved_goal: torch.Tensor, goal: torch.Tensor
-    ) -> torch.Tensor:
-        """s ‖ g as the networks see it, ``(..., o), (..., g), (..., g) -> (..., state_goal_size)``."""
-        embedding = self.encoder(achieved_goal, goal)
-        return torch.cat([self.normalizer(observation), embedding], dim=-1)
-
-    @torch.no_grad()
-    def act(self, obs: GoalObs) -> np.ndarray:
-        """Greedy actions, ``(n, a)`` in [-1, 1]."""
-        return self.evaluate(obs).numpy()
-
-    @torch.no_grad()
-    def evaluate(self, obs: GoalObs) -> torch.Tensor:
-        """What the network says of what n envs show, ``(n, outputs)``."""
-        arrays = (obs.observation, obs.achieved_goal, obs.desired_goal)
-        tensors = [torch.as_tensor(np.asarray(array, dtype=np.float32)) for array in arrays]
+    def choose(self, state_goal: torch.Tensor) -> torch.Tensor:
         self.actor.eval()
-        return self.actor(self.encode(*tensors))
+        return self.actor(state_goal)
 
 
-class DDPG:
+class DDPG(QLearner):
     """Actor, critics, their targets and optimisers.
 
     Args:
@@ -69,7 +48,12 @@ class DDPG:
         reward_range: least and greatest reward of a step, which bound the value of everything.
     """
 
-    policy_class = Policy
+    policy_type: ClassVar[type[Policy]] = ActorPolicy
+    discrete = False
+    unused = ("double_q", "covariance", "policy_sigma")
+    policy: ActorPolicy
+    averaged: ActorPolicy
+    """The policy that is tested and kept: of averaged weights if ``config.average`` is below 1."""
 
     def __init__(
         self,
@@ -77,8 +61,7 @@ class DDPG:
         config: AgentConfig,
         reward_range: tuple[float, float] = SPARSE,
     ):
-        self.config = config
-        self.policy = self.policy_class(shape, config)
+        super().__init__(self.policy_type(shape, config), config, reward_range)
         norm = "batch" if config.batch_norm else config.critic_norm
         sizes = (self.policy.state_goal_size, shape.action, config.hidden)
         self.critics = Critics(Critic(*sizes, norm) for _ in range(config.num_critics))
@@ -89,8 +72,6 @@ class DDPG:
         critics, target_critics = flatten(self.critics), flatten(self.target_critics)
         self.actor_optimizer = torch.optim.Adam([actor], config.actor_lr, fused=True)
         self.critic_optimizer = torch.optim.Adam([critics], config.critic_lr, fused=True)
-        self.averaged = self.policy
-        """The policy that is tested and kept: of averaged weights if ``config.average`` is below 1."""
         self._followers = [
             *_pairs(self.target_actor, target_actor, self.policy.actor, actor, config.tau),
             *_pairs(self.target_critics, target_critics, self.critics, critics, config.tau),
@@ -101,59 +82,6 @@ class DDPG:
             kept = copy.deepcopy(self.policy.actor).requires_grad_(False)
             self.averaged.actor = kept
             self._followers += _pairs(kept, flatten(kept), self.policy.actor, actor, config.average)
-        self._networks: dict[tuple[nn.Module, int], Network] = {}
-        self.lowest_value, self.highest_value = (r / (1.0 - config.gamma) for r in reward_range)
-        """Returns of getting the least, and the greatest, reward for ever."""
-        self.updates = 0
-
-    def act(self, obs: GoalObs) -> np.ndarray:
-        """Greedy actions, ``(n, a)`` in [-1, 1]."""
-        return self.policy.act(obs)
-
-    def observe(self, episodes: Episodes) -> None:
-        """Take new episodes into the moments of observations and goals."""
-        self.policy.normalizer.update(torch.as_tensor(episodes.observation))
-        self.policy.encoder.observe(torch.as_tensor(episodes.desired_goal))
-
-    @torch.no_grad()
-    def update(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """One step on critics and actor, then targets; returns diagnostics as 0-d tensors."""
-        state_goal, next_state_goal = self.policy.encode(
-            batch.observation, batch.achieved_goal, batch.goal
-        )
-        target = self.targets(next_state_goal, batch.reward)
-        if batch.ahead is not None:
-            later = self.ahead_targets(batch.ahead, batch.goal)
-            target = later if self.config.td_lambda else torch.maximum(target, later)
-        metrics = self._update_critics(state_goal, batch.action, target)
-        if self.updates % self.config.actor_every == 0:
-            metrics |= self._update_actor(state_goal)
-        self._update_targets()
-        self.updates += 1
-        return metrics
-
-    @torch.no_grad()
-    def targets(self, next_state_goal: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
-        """y = r + γ min Q'(s' ‖ g, μ'(s' ‖ g)), clipped to what a return can be; ``(b,)``."""
-        return self._clip(reward + self.config.gamma * self._target_value(next_state_goal))
-
-    @torch.no_grad()
-    def ahead_targets(self, ahead: Ahead, goal: torch.Tensor) -> torch.Tensor:
-        """r_0 + γ r_1 + … + γⁿ min Q'(s_n ‖ g, μ'(s_n ‖ g)), clipped alike; ``(b,)``.
-
-        With n drawn so that it goes on with probability λ, these are TD(λ) targets: a squared error's
-        gradient is linear in its target, so the mean over n is that of the λ-return (Sutton 1988).
-
-        Else they are lower bounds: what behaviour got in n steps is at most what the best policy gets, if
-        dynamics are deterministic, and a target raised to it learns in one update what takes n of one
-        step each (He et al. 2017, "Learning to Play in a Day: Faster Deep RL by Optimality Tightening",
-        equation 3). Behaviour pursued another goal than the hindsight one, so as targets they mislead.
-        """
-        gamma, count = self.config.gamma, ahead.rewards.shape[1]
-        discounted = ahead.rewards @ (gamma ** torch.arange(count, dtype=torch.float32))
-        state_goal = self.policy.encode(ahead.observation, ahead.achieved_goal, goal)
-        value = self._target_value(state_goal)
-        return self._clip(discounted + gamma**ahead.steps * value)
 
     def _target_value(self, state_goal: torch.Tensor) -> torch.Tensor:
         """min Q'(s ‖ g, μ'(s ‖ g)), ``(b,)``."""
@@ -168,10 +96,13 @@ class DDPG:
             first = torch.minimum(first, other)
         return first
 
-    def _clip(self, target: torch.Tensor) -> torch.Tensor:
-        if not self.config.clip_target:
-            return target
-        return target.clamp_(self.lowest_value, self.highest_value)
+    def _learn(
+        self, state_goal: torch.Tensor, action: torch.Tensor, target: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        metrics = self._update_critics(state_goal, action, target)
+        if self.updates % self.config.actor_every == 0:
+            metrics |= self._update_actor(state_goal)
+        return metrics
 
     def _update_critics(
         self, state_goal: torch.Tensor, action: torch.Tensor, target: torch.Tensor
@@ -190,8 +121,7 @@ class DDPG:
         return {
             "critic_loss": torch.stack(losses).sum(),
             "q_mean": torch.stack(means).mean(),
-            "target_mean": target.mean(),
-            "target_at_bound": (target <= self.lowest_value).float().mean(),
+            **self._target_metrics(target),
         }
 
     def _update_actor(self, state_goal: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -211,23 +141,10 @@ class DDPG:
         saturated = (action.abs() > 0.99).float().mean()
         return {"actor_q": value.mean(), "action_saturation": saturated}
 
-    @torch.no_grad()
-    def _update_targets(self) -> None:
-        """θ' ← τ θ + (1 - τ) θ', and the same for the policy that is kept."""
-        for follower, followed, share in self._followers:
-            follower.lerp_(followed, share)
-
     def _action(self, actor: Actor, state_goal: torch.Tensor) -> tuple[torch.Tensor, Pull]:
         """An actor's actions ``(b, a)`` in a batch, and what pulls gradients back from them."""
         network = self._network(actor, state_goal)
         return network.forward(state_goal), network.backward
-
-    def _network(self, module: nn.Module, state_goal: torch.Tensor) -> Network:
-        """``module`` made ready for a batch as large as this one."""
-        key = (module, len(state_goal))
-        if key not in self._networks:
-            self._networks[key] = network(*key)
-        return self._networks[key]
 
     def _set_training(self, module: nn.Module, training: bool) -> None:
         if self.config.batch_norm:  # only batch normalisation knows the difference

@@ -7,17 +7,20 @@ gets is the limit of no noise, L → 0, and everything else is DDPG's.
 
 import numpy as np
 import torch
+from torch.distributions import Independent, MultivariateNormal, Normal
 
 from ..config import AgentConfig
+from ..gradients import reparametrise
 from ..networks import Actor
 from ..types import EpisodeShape, GoalObs
-from .ddpg import DDPG, SPARSE, Policy, Pull
+from .ddpg import DDPG, ActorPolicy, Pull
+from .q_learner import SPARSE
 
 LOG_RANGE = (-5.0, 2.0)
 """Least and greatest logarithm of a deviation, as a multiple of ``policy_sigma``."""
 
 
-class GaussianPolicy(Policy):
+class GaussianPolicy(ActorPolicy):
     """A squashed Gaussian policy; greedy actions are those of its mean.
 
     Args:
@@ -37,8 +40,13 @@ class GaussianPolicy(Policy):
         sizes = (self.state_goal_size, 2 * actions + below)
         return Actor(*sizes, config.hidden, config.batch_norm, squash=False)
 
-    def act(self, obs: GoalObs) -> np.ndarray:
-        return self.evaluate(obs)[:, : self.actions].tanh().numpy()
+    def choose(self, state_goal: torch.Tensor) -> torch.Tensor:
+        return super().choose(state_goal)[:, : self.actions].tanh()
+
+    @torch.no_grad()
+    def outputs(self, obs: GoalObs) -> torch.Tensor:
+        """What the network says of what n envs show, ``(n, outputs)``."""
+        return super().choose(self.see(obs))
 
     def sample(self, outputs: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """a = tanh(m + L z), differentiable in the network's outputs.
@@ -47,19 +55,19 @@ class GaussianPolicy(Policy):
             outputs: of the network, ``(n, outputs)``.
             noise: z, ``(n, a)``, standard normal.
         """
-        mean = outputs[:, : self.actions]
-        return (mean + (self.deviation(outputs) @ noise[..., None])[..., 0]).tanh()
+        return reparametrise(self.distribution(outputs), noise).tanh()
 
-    def deviation(self, outputs: torch.Tensor) -> torch.Tensor:
-        """L with L Lᵀ the covariance before squashing, ``(n, outputs) -> (n, a, a)``."""
+    def distribution(self, outputs: torch.Tensor) -> Independent | MultivariateNormal:
+        """N(m, L Lᵀ) before squashing, as the network's outputs ``(n, outputs)`` give it."""
+        mean = outputs[:, : self.actions]
         logarithm = outputs[:, self.actions : 2 * self.actions].clamp(*LOG_RANGE)
-        factor = torch.diag_embed(logarithm.exp())
-        if self._below:
-            rows, columns = self._below
-            lower = torch.zeros_like(factor)
-            lower[:, rows, columns] = outputs[:, 2 * self.actions :]
-            factor = factor + lower
-        return self.sigma * factor
+        deviation = self.sigma * logarithm.exp()
+        if not self._below:
+            return Independent(Normal(mean, deviation, validate_args=False), 1)
+        factor = torch.diag_embed(deviation)
+        rows, columns = self._below
+        factor[:, rows, columns] = self.sigma * outputs[:, 2 * self.actions :]
+        return MultivariateNormal(mean, scale_tril=factor, validate_args=False)
 
 
 class SVG(DDPG):
@@ -71,8 +79,8 @@ class SVG(DDPG):
         reward_range: least and greatest reward of a step.
     """
 
-    policy_class = GaussianPolicy
-    policy: GaussianPolicy
+    policy_type = GaussianPolicy
+    unused = ("double_q",)
 
     def __init__(
         self,
@@ -81,18 +89,20 @@ class SVG(DDPG):
         reward_range: tuple[float, float] = SPARSE,
     ):
         super().__init__(shape, config, reward_range)
+        assert isinstance(self.policy, GaussianPolicy)
+        self.gaussian = self.policy
         self._generator = torch.Generator().manual_seed(torch.initial_seed())
 
     def act(self, obs: GoalObs) -> np.ndarray:
         """Actions drawn from the policy, ``(n, a)`` in [-1, 1]."""
-        outputs = self.policy.evaluate(obs)
-        return self.policy.sample(outputs, self._noise(len(outputs))).numpy()
+        outputs = self.gaussian.outputs(obs)
+        return self.gaussian.sample(outputs, self._noise(len(outputs))).numpy()
 
     def _action(self, actor: Actor, state_goal: torch.Tensor) -> tuple[torch.Tensor, Pull]:
         network = self._network(actor, state_goal)
         outputs = network.forward(state_goal).detach().requires_grad_()
         with torch.enable_grad():
-            action = self.policy.sample(outputs, self._noise(len(outputs)))
+            action = self.gaussian.sample(outputs, self._noise(len(outputs)))
 
         def pull(gradient: torch.Tensor) -> None:
             """dQ/da · da/d(m, L), and on through the network."""
@@ -102,7 +112,7 @@ class SVG(DDPG):
         return action.detach(), pull
 
     def _noise(self, count: int) -> torch.Tensor:
-        return torch.randn(count, self.policy.actions, generator=self._generator)
+        return torch.randn(count, self.gaussian.actions, generator=self._generator)
 
     def state_dict(self) -> dict:
         return {**super().state_dict(), "noise": self._generator.get_state()}

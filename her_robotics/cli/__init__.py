@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..rollout import NonFiniteError
 from .checking import check
 from .demos import demo
+from .goal_sheet import goals
 from .plotting import plot
 from .policies import evaluate_policy, play, record
 from .training import train
@@ -33,6 +34,7 @@ commands:
   plot RUN [RUN ...]         draw success against steps and time
   check ENV [OPTIONS]        find what in a goal env breaks hindsight
   demo NAME [OPTIONS]        show a method at work: a picture and a table
+  goals TASK [OPTIONS]       draw goals of a task as images
 
 `her-robotics COMMAND --help` lists a command's options. RUN is the folder of a run,
 or the task of a policy that ships with the project.
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "plot": plot,
         "check": check,
         "demo": demo,
+        "goals": goals,
     }
     if not given or given[0] in ("-h", "--help"):
         print(USAGE.format(tasks=", ".join(shipped_tasks())), end="")

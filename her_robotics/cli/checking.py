@@ -45,8 +45,7 @@ def check(arguments: list[str]) -> int:
 
 def _make(name: str) -> gym.Env:
     find_modules_here(name)
-    task = envs.TASKS.get(task_name(name))
-    name = task.id if task else name
+    name = envs.IDS.get(task_name(name), name)
     try:
         return make_by_id(name, render_mode="rgb_array")
     except GoalEnvError:  # not every env can be asked to draw

@@ -18,18 +18,17 @@ def env_maker(env: EnvConfig) -> MakeEnv:
     """A function that builds the vector env of the configured task, or of any Gymnasium goal env.
 
     Raises:
-        UserError: if settings that only our tasks have are given for another env.
+        UserError: if settings are given that only other envs have.
     """
-    ours = env.task in envs.TASKS
-    if not ours:
-        _refuse_own_settings(env)
+    ours = env.task in envs.IDS
+    _refuse_settings_of_others(env)
 
     def make(num_envs: int, **options: Any) -> gym.vector.VectorEnv:
         try:
             return _own_task(env, num_envs, options) if ours else _any_env(env, num_envs, options)
         except ValueError as error:
             known = ours or ":" in env.task or env.task in gym.registry
-            hint = "" if known else f" (our own tasks: {', '.join(envs.TASKS)})"
+            hint = "" if known else f" (our own tasks: {', '.join(envs.IDS)})"
             raise UserError(f"{error}{hint}") from error
 
     return make
@@ -38,17 +37,21 @@ def env_maker(env: EnvConfig) -> MakeEnv:
 def _own_task(env: EnvConfig, num_envs: int, options: dict[str, Any]) -> gym.vector.VectorEnv:
     if env.max_episode_steps is not None:
         options = {**options, "max_episode_steps": env.max_episode_steps}
-    return gym.make_vec(
-        envs.TASKS[env.task].id,
-        num_envs=num_envs,
-        reward_type=env.reward,
-        goal=env.goal,
-        distance_threshold=env.distance_threshold,
-        randomize=dataclasses.asdict(env.randomize),
-        model=env.model,
-        num_threads=env.num_threads,
-        **options,
-    )
+    settings = _fetch_settings(env) if env.task in envs.TASKS else {}
+    if env.bits is not None:
+        settings["bits"] = env.bits
+    return gym.make_vec(envs.IDS[env.task], num_envs=num_envs, **settings, **options)
+
+
+def _fetch_settings(env: EnvConfig) -> dict[str, Any]:
+    return {
+        "reward_type": env.reward,
+        "goal": env.goal,
+        "distance_threshold": env.distance_threshold,
+        "randomize": dataclasses.asdict(env.randomize),
+        "model": env.model,
+        "num_threads": env.num_threads,
+    }
 
 
 def _any_env(env: EnvConfig, num_envs: int, options: dict[str, Any]) -> gym.vector.VectorEnv:
@@ -66,16 +69,27 @@ def _any_env(env: EnvConfig, num_envs: int, options: dict[str, Any]) -> gym.vect
     )
 
 
-def _refuse_own_settings(env: EnvConfig) -> None:
+FETCH = ("goal", "reward", "model", "num_threads", "randomize")
+"""Settings that only Fetch tasks have."""
+
+
+def _refuse_settings_of_others(env: EnvConfig) -> None:
+    refused = {}
+    if env.task not in envs.TASKS:
+        refused |= dict.fromkeys(FETCH, "our own Fetch tasks")
+    if env.task != envs.BIT_FLIP:
+        refused["bits"] = envs.BIT_FLIP
+    else:
+        refused["distance_threshold"] = "tasks whose goals are reached by coming near"
     plain = EnvConfig()
-    for name in ("goal", "reward", "model", "num_threads", "randomize"):
+    for name, owner in refused.items():
         if getattr(env, name) != getattr(plain, name):
-            raise UserError(f"env.{name} is a setting of our own tasks; {env.task} has none")
+            raise UserError(f"env.{name} is a setting of {owner}; {env.task} has none")
 
 
 def task_name(env: str) -> str:
     """What ``--env`` means: one of our tasks by its name or id, or the id of another env."""
-    return next((name for name, task in envs.TASKS.items() if task.id == env), env)
+    return next((name for name, known in envs.IDS.items() if known == env), env)
 
 
 def find_modules_here(env: str) -> None:

@@ -192,7 +192,7 @@ def _open(
         }
         config = EnvConfig(task=task_name(other), **kept)
     # Our own simulations are cheap; to be filmed, each episode needs one.
-    ample = config.task in envs.TASKS or "render_mode" in options
+    ample = config.task in envs.IDS or "render_mode" in options
     env = env_maker(config)(num_envs if ample else min(num_envs, config.num_envs), **options)
     task = read_task(env)
     if saved.shape != task.shape:

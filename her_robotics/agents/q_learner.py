@@ -1,0 +1,117 @@
+"""What algorithms share that learn Q(s, a ‖ g) from its own value one step on."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..backprop import Network, network
+from ..config import AgentConfig
+from ..types import Ahead, Batch, Episodes, GoalObs
+from .policy import Policy
+
+SPARSE = (-1.0, 0.0)
+"""Range of the sparse reward."""
+
+
+class QLearner(ABC):
+    """A policy, targets of values bounded by what a return can be, and networks that follow others.
+
+    Args:
+        policy: what acts and explores.
+        config: the agent's configuration.
+        reward_range: least and greatest reward of a step, which bound the value of everything.
+    """
+
+    policy_type: ClassVar[type[Policy]]
+    """The policy that it learns."""
+    discrete: ClassVar[bool]
+    """Whether its actions are choices, or else continuous."""
+    unused: ClassVar[tuple[str, ...]]
+    """Settings of ``AgentConfig`` that mean nothing to it."""
+
+    def __init__(self, policy: Policy, config: AgentConfig, reward_range: tuple[float, float]):
+        self.config, self.policy = config, policy
+        self.averaged = policy
+        """The policy that is tested and kept."""
+        self.lowest_value, self.highest_value = (r / (1.0 - config.gamma) for r in reward_range)
+        """Returns of getting the least, and the greatest, reward for ever."""
+        self.updates = 0
+        self._followers: list[tuple[torch.Tensor, torch.Tensor, float]] = []
+        self._networks: dict[tuple[nn.Module, int], Network] = {}
+
+    def act(self, obs: GoalObs) -> np.ndarray:
+        """Greedy actions, ``(n, a)``."""
+        return self.policy.act(obs)
+
+    def observe(self, episodes: Episodes) -> None:
+        """Take new episodes into the moments of observations and goals."""
+        self.policy.normalizer.update(torch.as_tensor(episodes.observation))
+        self.policy.encoder.observe(torch.as_tensor(episodes.desired_goal))
+
+    @torch.no_grad()
+    def update(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """One step on the networks, then their targets; returns diagnostics as 0-d tensors."""
+        state_goal, next_state_goal = self.policy.encode(
+            batch.observation, batch.achieved_goal, batch.goal
+        )
+        target = self.targets(next_state_goal, batch.reward)
+        if batch.ahead is not None:
+            later = self.ahead_targets(batch.ahead, batch.goal)
+            target = later if self.config.td_lambda else torch.maximum(target, later)
+        metrics = self._learn(state_goal, batch.action, target)
+        for follower, followed, share in self._followers:
+            follower.lerp_(followed, share)  # θ' ← τ θ + (1 - τ) θ'
+        self.updates += 1
+        return metrics
+
+    @torch.no_grad()
+    def targets(self, next_state_goal: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
+        """y = r + γ V'(s' ‖ g), clipped to what a return can be; ``(b,)``."""
+        return self._clip(reward + self.config.gamma * self._target_value(next_state_goal))
+
+    @torch.no_grad()
+    def ahead_targets(self, ahead: Ahead, goal: torch.Tensor) -> torch.Tensor:
+        """r_0 + γ r_1 + … + γⁿ V'(s_n ‖ g), clipped alike; ``(b,)``.
+
+        With n drawn so that it goes on with probability λ, these are TD(λ) targets: a squared error's
+        gradient is linear in its target, so the mean over n is that of the λ-return (Sutton 1988).
+
+        Else they are lower bounds: what behaviour got in n steps is at most what the best policy gets, if
+        dynamics are deterministic, and a target raised to it learns in one update what takes n of one
+        step each (He et al. 2017, "Learning to Play in a Day: Faster Deep RL by Optimality Tightening",
+        equation 3). Behaviour pursued another goal than the hindsight one, so as targets they mislead.
+        """
+        gamma, count = self.config.gamma, ahead.rewards.shape[1]
+        discounted = ahead.rewards @ (gamma ** torch.arange(count, dtype=torch.float32))
+        state_goal = self.policy.encode(ahead.observation, ahead.achieved_goal, goal)
+        value = self._target_value(state_goal)
+        return self._clip(discounted + gamma**ahead.steps * value)
+
+    @abstractmethod
+    def _target_value(self, state_goal: torch.Tensor) -> torch.Tensor:
+        """V'(s ‖ g), what the targets say of acting greedily from there, ``(b,)``."""
+
+    @abstractmethod
+    def _learn(
+        self, state_goal: torch.Tensor, action: torch.Tensor, target: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Step towards ``target`` ``(b,)``, and improve what acts; returns diagnostics."""
+
+    def _clip(self, target: torch.Tensor) -> torch.Tensor:
+        if not self.config.clip_target:
+            return target
+        return target.clamp_(self.lowest_value, self.highest_value)
+
+    def _target_metrics(self, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        at_bound = (target <= self.lowest_value).float().mean()
+        return {"target_mean": target.mean(), "target_at_bound": at_bound}
+
+    def _network(self, module: nn.Module, state_goal: torch.Tensor) -> Network:
+        """``module`` made ready for a batch as large as this one."""
+        key = (module, len(state_goal))
+        if key not in self._networks:
+            self._networks[key] = network(*key)
+        return self._networks[key]
