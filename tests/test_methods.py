@@ -31,7 +31,7 @@ from her_robotics.types import GoalObs
 POINT = partial(GoalVectorEnv, "her_robotics.point_env:PointRobot-v0")
 PENDULUM = partial(GoalVectorEnv, "envs.pendulum:PendulumGoal-v0")
 LEARNERS = [name for name in METHODS if name != "random"]
-SHORT = 1200
+SHORT = 900
 """Env steps in which nothing need be learnt."""
 MARGIN = 0.5
 """Share of random actions' loss that a method must at least save."""
