@@ -84,6 +84,7 @@ class GaussianPolicy(nn.Module):
         action: width of an action.
         hidden: widths of the hidden layers.
         deviation: about what σ is at first.
+        steady: whether σ is the same in all states.
     """
 
     def __init__(
@@ -93,15 +94,18 @@ class GaussianPolicy(nn.Module):
         action: int,
         hidden: tuple[int, ...] = (32,),
         deviation: float = 0.5,
+        steady: bool = False,
     ):
         super().__init__()
-        self.moments = mlp(state + goal, hidden, 2 * action)
+        self.moments = mlp(state + goal, hidden, action if steady else 2 * action)
         self._log_deviation = math.log(deviation)
+        self.raw = nn.Parameter(torch.zeros(action)) if steady else None
 
     def distribution(self, state: torch.Tensor, goal: torch.Tensor) -> Distribution:
         """π(· | s ‖ g; θ), a batch of Gaussians of ``(a,)``."""
-        mean, raw = self.moments(torch.cat([state, goal], dim=-1)).chunk(2, dim=-1)
-        return Independent(Normal(mean, (raw + self._log_deviation).exp()), 1)
+        outputs = self.moments(torch.cat([state, goal], dim=-1))
+        mean, raw = outputs.chunk(2, dim=-1) if self.raw is None else (outputs, self.raw)
+        return Independent(Normal(mean, (raw + self._log_deviation).exp().expand_as(mean)), 1)
 
     def act(self, state: torch.Tensor, goal: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         return reparametrise(self.distribution(state, goal), noise)

@@ -33,7 +33,7 @@ LAYERS: tuple[set[str], ...] = (
     {"rollout", "evaluate"},
     {REST},
     {"train"},
-    {"session", "console"},
+    {"session", "console", "methods"},
     {"demos"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,111 @@
+"""Relative entropy policy search (Peters, Mülling & Altün 2010), for episodes of a fixed length."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from ..known_mdp import GaussianPolicy
+from .method import Iterate, Problem
+from .on_policy import Samples, Update, learn, weighted_fit
+
+RIDGE = 1e-6
+"""Weight of squared coefficients in the dual, for features that say the same."""
+
+
+def reps(
+    problem: Problem,
+    episodes: int = 20,
+    bound: float = 1.0,
+    fits: int = 20,
+    step_size: float = 3e-3,
+) -> Iterator[Iterate]:
+    """Reweight what was done as far as the bound allows, and regress on it.
+
+    Args:
+        problem: what is to be learnt.
+        episodes: of each update.
+        bound: ε, of the divergence of reweighted samples from the samples.
+        fits: Adam's steps towards each regression.
+        step_size: Adam's.
+    """
+
+    def updater(policy: GaussianPolicy) -> Update:
+        optimizer = torch.optim.Adam(policy.parameters(), step_size)
+
+        def update(samples: Samples) -> None:
+            weights = entropy_weights(samples.reward, samples.features, bound)
+            weighted_fit(policy, optimizer, samples, weights.float(), fits)
+
+        return update
+
+    return learn(problem, episodes, updater)
+
+
+def entropy_weights(reward: torch.Tensor, features: torch.Tensor, bound: float) -> torch.Tensor:
+    """Weights w ``(n, T)``, of mean 1, of the reweighting with the greatest reward within the bound.
+
+    The reweighted samples p_i = w_i / (n T) maximise Σ p_i r_i subject to KL(p ‖ uniform) <= ε and to
+    leading from states to states that they also visit, in the mean over features φ. So
+
+        w ∝ exp(δ / η),  δ_t = r_t + vᵀ(φ_{t+1} - φ_t),  φ_T = 0
+
+    with η, v at the least of the dual g = η ε + η log E[exp(δ / η)] + vᵀ E[φ_0] / T.
+
+    Args:
+        reward: ``(n, T)``.
+        features: φ ``(n, T + 1, f)``.
+        bound: ε, above 0.
+    """
+    scale = reward.std(correction=0).clamp(min=1e-8)
+    later = features[:, 1:].clone()
+    later[:, -1] = 0.0  # nothing follows the last step
+    change = later - features[:, :-1]
+    first = features[:, 0].mean(0) / reward.shape[1]
+    given = (reward / scale, change, first)
+    log_temperature = torch.zeros((), dtype=reward.dtype, requires_grad=True)
+    values = torch.zeros(features.shape[-1], dtype=reward.dtype, requires_grad=True)
+    unknown = [log_temperature, values]
+    optimizer = torch.optim.LBFGS(
+        unknown,
+        max_iter=500,
+        tolerance_grad=1e-9,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = dual(log_temperature, values, *given, bound) + RIDGE * values.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    with torch.no_grad():
+        advantage = given[0] + change @ values
+        exponent = (advantage / log_temperature.exp()).flatten()
+        return exponent.softmax(0).view_as(reward) * reward.numel()
+
+
+def dual(
+    log_temperature: torch.Tensor,
+    values: torch.Tensor,
+    reward: torch.Tensor,
+    change: torch.Tensor,
+    first: torch.Tensor,
+    bound: float,
+) -> torch.Tensor:
+    """g(log η, v), 0-d.
+
+    Args:
+        log_temperature: log η.
+        values: v ``(f,)``.
+        reward: ``(n, T)``.
+        change: φ_{t+1} - φ_t, ``(n, T, f)``.
+        first: E[φ_0] / T, ``(f,)``.
+        bound: ε.
+    """
+    temperature = log_temperature.exp()
+    exponent = ((reward + change @ values) / temperature).flatten()
+    log_mean = exponent.logsumexp(0) - math.log(len(exponent))
+    return temperature * (bound + log_mean) + first @ values
