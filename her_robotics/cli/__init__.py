@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..rollout import NonFiniteError
 from .checking import check
 from .demos import demo
+from .encoding import encode
 from .goal_sheet import goals
 from .plotting import plot
 from .policies import evaluate_policy, play, record
@@ -35,6 +36,7 @@ commands:
   check ENV [OPTIONS]        find what in a goal env breaks hindsight
   demo NAME [OPTIONS]        show a method at work: a picture and a table
   goals TASK [OPTIONS]       draw goals of a task as images
+  encode TASK [OPTIONS]      train an encoder of pictures, for goals that are images
 
 `her-robotics COMMAND --help` lists a command's options. RUN is the folder of a run,
 or the task of a policy that ships with the project.
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "check": check,
         "demo": demo,
         "goals": goals,
+        "encode": encode,
     }
     if not given or given[0] in ("-h", "--help"):
         print(USAGE.format(tasks=", ".join(shipped_tasks())), end="")

@@ -14,6 +14,10 @@ from ..errors import UserError
 from ..learner import MakeEnv
 
 
+TRAINING_BANK, TEST_BANK = 0, 1
+"""Seeds of the banks of goal images: for training, and for tests, whose images nothing learns from."""
+
+
 def env_maker(env: EnvConfig) -> MakeEnv:
     """A function that builds the vector env of the configured task, or of any Gymnasium goal env.
 
