@@ -91,7 +91,8 @@ def watch(
         pictures: Any = env.render()
         if pictures is None:
             raise VideoError("the env renders nothing: it was made without render_mode='rgb_array'")
-        distances = np.linalg.norm(obs.achieved_goal - obs.desired_goal, axis=-1)
+        offsets = (obs.achieved_goal - obs.desired_goal)[..., task.shape.judged]
+        distances = np.linalg.norm(offsets, axis=-1)
         reached = task.reached(obs.achieved_goal, obs.desired_goal)
         tiles = [
             _tile(picture, title, step, *judged)

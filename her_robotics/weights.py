@@ -100,7 +100,9 @@ class SealedFiles:
             raise CheckpointError(f"{folder} holds no {self.weights}") from error
         except (SafetensorError, RuntimeError, OSError) as error:
             reason = first_line(error)
-            raise CheckpointError(f"{path} is not the {self.kind} of {self.card}: {reason}") from error
+            raise CheckpointError(
+                f"{path} is not the {self.kind} of {self.card}: {reason}"
+            ) from error
 
     @property
     def _article(self) -> str:

@@ -28,7 +28,8 @@ from ..errors import UserError
 from ..pictures import contact_sheet, write_picture
 from ..rollout import ActionFunction
 from ..run_folder import provenance
-from .making import TEST_BANK, TRAINING_BANK, env_maker
+from .imaging import TEST_BANK, TRAINING_BANK, test_count
+from .making import env_maker
 from .parse import at_least, parse
 from .policies import find_run
 
@@ -157,7 +158,7 @@ def _see(given: EncodeArguments, camera: str) -> Frames:
 
 
 def _banks(given: EncodeArguments) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (given.goals, TRAINING_BANK), (max(1, given.goals // 5), TEST_BANK)
+    return (given.goals, TRAINING_BANK), (test_count(given.goals), TEST_BANK)
 
 
 def _bank(given: EncodeArguments, camera: str, count: int, seed: int) -> Frames:

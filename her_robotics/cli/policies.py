@@ -184,7 +184,8 @@ def _open(
     Raises:
         UserError: if there is no sound policy, or the task is no longer what it was.
     """
-    saved = load_policy(find_run(run))
+    folder = find_run(run)
+    saved = load_policy(folder)
     config = saved.env
     if other:
         kept = {
@@ -193,7 +194,8 @@ def _open(
         config = EnvConfig(task=task_name(other), **kept)
     # Our own simulations are cheap; to be filmed, each episode needs one.
     ample = config.task in envs.IDS or "render_mode" in options
-    env = env_maker(config)(num_envs if ample else min(num_envs, config.num_envs), **options)
+    count = num_envs if ample else min(num_envs, config.num_envs)
+    env = env_maker(config, folder)(count, test=True, **options)
     task = read_task(env)
     if saved.shape != task.shape:
         raise UserError(

@@ -68,14 +68,14 @@ class PictureEncoder(nn.Module, ABC):
             frames: others, to compare them with.
         """
 
-    def prepare(self, frames: Frames) -> None:  # noqa: B027  (most have nothing to prepare)
+    def prepare(self, frames: Frames) -> None:
         """Take what is to be known of all frames before learning."""
 
     @torch.no_grad()
     def embed(self, pictures: np.ndarray) -> np.ndarray:
         """Embed pictures of any number, ``(n, size, size, 3)`` uint8 -> ``(n, embedding)`` float32."""
-        chunks = np.array_split(np.asarray(pictures), max(1, -(-len(pictures) // CHUNK)))
-        return np.concatenate([self(torch.from_numpy(chunk)).numpy() for chunk in chunks])
+        chunks = np.array_split(pictures, max(1, -(-len(pictures) // CHUNK)))
+        return np.concatenate([self(torch.from_numpy(np.array(chunk))).numpy() for chunk in chunks])
 
     def read(self, embeddings: np.ndarray) -> np.ndarray:
         """What the probe reads of the simulator's goal, ``(..., embedding) -> (..., goal)``."""
@@ -83,7 +83,7 @@ class PictureEncoder(nn.Module, ABC):
 
 
 def planes(pictures: torch.Tensor) -> torch.Tensor:
-    """``(n, size, size, 3)`` uint8 as ``(n, 3, size, size)`` in [-0.5, 0.5], in the order of channels last."""
+    """``(n, size, size, 3)`` uint8 as ``(n, 3, size, size)`` in [-0.5, 0.5], channels last in memory."""
     return pictures.permute(0, 3, 1, 2).float() / 255.0 - 0.5
 
 

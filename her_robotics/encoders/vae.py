@@ -46,7 +46,7 @@ class VAE(PictureEncoder):
         return self.decoder(self.start(embeddings).view(-1, *self._map))
 
     def loss(self, batch: FrameBatch) -> torch.Tensor:
-        """Minus the evidence's lower bound for a picture, its divergence weighted by β, by number of pixels."""
+        """Minus the evidence's lower bound, its divergence weighted by β, by number of pixels."""
         mean, log_variance = self._moments(batch.pictures)
         drawn = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         target = planes(batch.pictures)
