@@ -9,7 +9,7 @@ embeddings alone, and then training knows nothing of a task but pictures.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -55,7 +55,6 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         UserError: if encoder, bank and env do not fit together.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.DISABLED}
     goal_parts = 1
 
     def __init__(
@@ -69,6 +68,7 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
     ):
         self._env, self._encoder, self._bank, self._camera = env, encoder, bank, camera
         self._base: Any = env.unwrapped
+        self.metadata = {**env.metadata, "autoreset_mode": AutoresetMode.DISABLED}
         self._reward: GoalReward = reward
         self._threshold = threshold
         own: Any = env.single_observation_space
@@ -80,6 +80,8 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self.num_envs = env.num_envs
         self.embedding = encoder.embedding
         """Numbers at the head of a goal that the encoder made."""
+        self.picture_size = encoder.size
+        """Width and height of goal images."""
         self.max_episode_steps = self._base.max_episode_steps
         self.gripper = None
         """No guide can be told where to: the head of a goal is no position."""
@@ -111,7 +113,8 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         if seed is None or options:
             raise ValueError("episodes with image goals begin all at once, and need seeds")
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
-        shown, info = self._env.reset(seed=seeds)
+        reset: Any = self._env.reset
+        shown, info = reset(seed=seeds)
         chosen = np.array([self._draw(one) for one in seeds])
         self._pursue(
             self._embedded[chosen], self._bank.achieved[chosen], self._bank.pictures[chosen]

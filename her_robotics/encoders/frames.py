@@ -36,7 +36,7 @@ class Frames(NamedTuple):
     goals: np.ndarray
     episode: np.ndarray
 
-    def __add__(self, other: "Frames") -> "Frames":  # ty: ignore[invalid-method-override]
+    def __add__(self, other: "Frames") -> "Frames":  # ty: ignore[incompatible-method-override]
         """These and then those, as other episodes."""
         after = 1 + self.episode.max()
         return Frames(
