@@ -8,14 +8,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 
+from envs.shipped import trained_policies
 from her_robotics.checkpoint import load_checkpoint, load_policy, save_checkpoint
 from her_robotics.cli.making import env_maker
 from her_robotics.config import EnvConfig
 from her_robotics.errors import UserError
 from her_robotics.image_goals import ImageGoals
-from her_robotics.learner import read_task
+from her_robotics.learner import build, read_task
 from her_robotics.rollout import play
 from her_robotics.types import GoalObs
 
@@ -39,8 +39,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield str(folder / "one")
 
 
-def made(encoder: str, count: int = 2, test: bool = False, **changes: Any) -> Any:
-    config = EnvConfig(**{**IMAGE, "encoder": encoder, **changes})
+def made(own: str, count: int = 2, test: bool = False, **changes: Any) -> Any:
+    config = EnvConfig(**{**IMAGE, "encoder": own, **changes})
     return env_maker(config)(count, test=test)
 
 
@@ -122,9 +122,7 @@ def test_the_truth_behind_an_image_never_reaches_the_networks(encoder: str) -> N
     blind[1][:, :3] += 0.5
     assert not np.array_equal(learner.agent.act(GoalObs(obs.observation, *blind)), actions)
     moments = learner.agent.policy.encoder.normalizer.mean
-    torch.testing.assert_close(
-        moments.numpy(), episodes.desired_goal[:, :3].mean(0), atol=1e-5, rtol=0
-    )
+    np.testing.assert_allclose(moments.numpy(), episodes.desired_goal[:, :3].mean(0), atol=1e-5)
 
 
 def test_hindsight_goals_are_frames_seen_in_the_episode(encoder: str) -> None:
@@ -217,8 +215,5 @@ def test_training_may_start_from_a_policy_and_keeps_it_if_it_learns_nothing_bett
 
 
 def _started(config: Any) -> Any:
-    from envs.shipped import trained_policies
-    from her_robotics.learner import build
-
     weights = load_policy(trained_policies()["fetch_reach"]).policy.state_dict()
     return build(config, env_maker(config.env), weights)
