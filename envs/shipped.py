@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-POLICIES = "policies"
+POLICIES, ENCODERS = "policies", "encoders"
 
 
 def asset(name: str) -> Path:
@@ -19,6 +19,11 @@ def asset(name: str) -> Path:
     raise FileNotFoundError(f"{name} is in none of {[str(path.parent) for path in candidates]}")
 
 
+def trained_encoders() -> dict[str, Path]:
+    """Folders of the encoders of pictures that ship with the project, by task."""
+    return {path.name: path for path in sorted(asset(ENCODERS).iterdir()) if path.is_dir()}
+
+
 def trained_policies() -> dict[str, Path]:
-    """Folders of the policies that ship with the project, by task."""
+    """Folders of the policies that ship with the project, by task and kind of goal."""
     return {path.name: path for path in sorted(asset(POLICIES).iterdir()) if path.is_dir()}

@@ -2,35 +2,25 @@
 
 import hashlib
 import io
-import json
 import warnings
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import safetensors.torch
 import torch
 
 from .agents import AGENTS, Policy
 from .config import AgentConfig, EnvConfig
-from .errors import UserError, first_line
-from .files import read_bounded, replacing, write_text
+from .errors import first_line
+from .files import replacing
 from .strict import from_mapping, shown, to_mapping
 from .types import EpisodeShape
+from .weights import CheckpointError, SealedFiles
 
 CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "policy.safetensors", "policy.json"
-LARGEST_CARD = 2**20
-"""Bytes of ``policy.json`` that we read, far more than we write."""
-LARGEST_HEADER = 2**20
-"""Bytes that a policy's file may have beyond its numbers."""
+FILES = SealedFiles("policy", WEIGHTS, CARD)
 _DIGEST_SIZE = hashlib.sha256().digest_size
-FORMAT = 1
-"""Version of the policy files."""
-
-
-class CheckpointError(UserError):
-    """A checkpoint or policy file is missing, damaged or not ours."""
 
 
 class SavedPolicy(NamedTuple):
@@ -137,19 +127,8 @@ def save_policy(
     Raises:
         OSError: if they cannot be written.
     """
-    tensors = {name: value.contiguous() for name, value in weights.items()}
-    content = safetensors.torch.save(tensors)
-    card = {
-        "format": FORMAT,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "shape": asdict(shape),
-        "env": to_mapping(env),
-        "agent": to_mapping(agent),
-        **facts,
-    }
-    with replacing(folder / WEIGHTS) as aside:
-        aside.write_bytes(content)
-    write_text(folder / CARD, json.dumps(card, indent=2) + "\n")
+    described = {"shape": asdict(shape), "env": to_mapping(env), "agent": to_mapping(agent)}
+    FILES.write(folder, weights, {**described, **facts})
 
 
 def load_policy(folder: Path) -> SavedPolicy:
@@ -158,42 +137,19 @@ def load_policy(folder: Path) -> SavedPolicy:
     Raises:
         CheckpointError: if a file is missing, truncated, foreign or does not fit the other.
     """
-    card = _read_card(folder / CARD)
-    try:
+    card = FILES.read_card(folder)
+    with FILES.describing(folder):
         shape = _read_shape(card["shape"])
         env, agent = from_mapping(EnvConfig, card["env"]), from_mapping(AgentConfig, card["agent"])
-        # On the meta device nothing is allocated, however large a card claims the network to be.
-        with torch.device("meta"):
-            policy = AGENTS[agent.name].policy_type(shape, agent)
-    except Exception as error:  # a card may be wrong in as many ways as JSON allows
-        reason = first_line(error)
-        raise CheckpointError(f"{folder / CARD} does not describe a policy: {reason}") from error
-    path = folder / WEIGHTS
-    expected = dict(policy.state_dict())
-    try:
-        most = sum(value.nbytes for value in expected.values()) + LARGEST_HEADER
-        content = read_bounded(path, most)
-        if hashlib.sha256(content).hexdigest() != card.get("sha256"):
-            raise CheckpointError(f"{path} is not the file whose checksum stands in {CARD}")
-        weights = safetensors.torch.load(content)
-        policy.load_state_dict(weights, assign=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} holds no {WEIGHTS}") from error
-    except CheckpointError:
-        raise
-    except Exception as error:  # a header may be wrong in as many ways as JSON allows
-        reason = first_line(error)
-        raise CheckpointError(f"{path} is not the policy of {CARD}: {reason}") from error
-    for name, value in weights.items():
-        if value.dtype != expected[name].dtype or not value.isfinite().all():
-            kind = f"{expected[name].dtype}".removeprefix("torch.")
-            raise CheckpointError(f"{path}: {name} must hold finite numbers of type {kind}")
+        policy = AGENTS[agent.name].policy_type(shape, agent)
+    FILES.fill(policy, folder, card)
     return SavedPolicy(policy, shape, env, card)
 
 
 def _read_shape(given: dict[str, Any]) -> EpisodeShape:
-    # Continuous actions have no choices, and cards of before there were any do not name them.
-    known = {name: size for name, size in given.items() if (name, size) != ("choices", None)}
+    # What a shape does without, and what cards of before there was such a thing do not name.
+    without = (("choices", None), ("embedding", 0))
+    known = {name: size for name, size in given.items() if (name, size) not in without}
     return EpisodeShape(**{name: _size(name, size) for name, size in known.items()})
 
 
@@ -201,19 +157,3 @@ def _size(name: str, value: Any) -> int:
     if type(value) is not int or value < 1:
         raise CheckpointError(f"shape.{name} = {shown(value)} must be a whole number of at least 1")
     return value
-
-
-def _read_card(path: Path) -> dict[str, Any]:
-    try:
-        content = read_bounded(path, LARGEST_CARD)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path.parent} holds no {CARD}: is it a run folder?") from error
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        card = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON: {first_line(error)}") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not a policy card of format {FORMAT}")
-    return card

@@ -41,9 +41,19 @@ class EnvConfig:
 
     task: EnvName = "fetch_reach"
     """Name of the task (the positional argument of `train`), or id of any Gymnasium goal env (`--env`)."""
-    goal: Literal["object", "gripper", "joints"] | None = None
-    """What a goal is: the object's centroid, the gripper's position, or the arm's joint angles and
-    velocities. None takes the task's own."""
+    goal: Literal["object", "gripper", "joints", "image"] | None = None
+    """What a goal is: the object's centroid, the gripper's position, the arm's joint angles and velocities,
+    or an image in which the task's own goal is reached. None takes the task's own."""
+    encoder: str | None = None
+    """What image goals are seen through: the folder of an encoder (`her-robotics encode`), or the task of
+    one that ships with the project."""
+    goal_images: PositiveCount = 1000
+    """Image goals to draw from in training; tests have others."""
+    goal_reward: Literal["state", "latent_distance", "latent_sparse"] = "state"
+    """What the reward of image goals looks at: the simulator's goals behind the images, minus the distance
+    of embeddings, or whether that is within `latent_threshold`."""
+    latent_threshold: Positive | None = None
+    """Distance of embeddings within which `latent_sparse` rewards 0 and not -1."""
     reward: Literal["sparse", "dense"] = "sparse"
     """Sparse: 0 within the threshold of the goal, else -1. Dense: minus the distance."""
     num_envs: Copies = 8
@@ -123,6 +133,8 @@ class AgentConfig:
     """Batch normalisation in actor and critic as in the DDPG paper; overrules `critic_norm`."""
     actor_every: PositiveCount = 1
     """Critic updates per actor update."""
+    actor_after: Count = 0
+    """Critic updates before the actor's first: for an actor that starts from a trained one."""
     double_q: bool = False
     """DQN only: whether the critic itself, not its target, says which action targets are to value."""
 
@@ -174,6 +186,9 @@ class TrainConfig:
     """Updates for each env step."""
     batch_size: Annotated[int, Least(2, 2**20)] = 256
     """Transitions in an update."""
+    start_from: str | None = None
+    """A policy whose weights the actor starts with: the folder of a run, or the task of one that ships. It is
+    tested before the first step, so that it is kept if nothing better is learnt. Critics start afresh."""
     checkpoint_seconds: NonNegative = 120.0
     """Least time between checkpoints; one is also written at the end."""
     torch_threads: Workers = 0
@@ -254,6 +269,8 @@ def shipped_tasks() -> tuple[str, ...]:
 def load_task_config(task: str) -> Config:
     """``base.yaml`` overlaid with ``<task>.yaml``, or with one of ``PRESETS``.
 
+    Between the two comes the file that ``<task>.yaml`` names as ``inherits``, if it does.
+
     Raises:
         ConfigError: if the task is unknown, or a file is not a valid configuration.
     """
@@ -263,4 +280,8 @@ def load_task_config(task: str) -> Config:
         )
     folder = config_folder()
     base = read_yaml(folder / "base.yaml")
-    return from_mapping(Config, merge(base, read_yaml(folder / f"{task}.yaml")))
+    own = read_yaml(folder / f"{task}.yaml")
+    inherited = own.pop("inherits", None)
+    if inherited is not None:
+        own = merge(read_yaml(folder / f"{inherited}.yaml"), own)
+    return from_mapping(Config, merge(base, own))

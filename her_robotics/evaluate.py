@@ -96,7 +96,8 @@ def judge(episodes: Episodes, task: Task) -> Evaluation:
     """Judge whole episodes; what is achieved before the first step does not count."""
     achieved = episodes.achieved_goal[:, 1:]  # (n, T, g)
     desired = np.broadcast_to(episodes.desired_goal[:, None], achieved.shape)
-    distance = np.linalg.norm(achieved.astype(np.float64) - desired, axis=-1)  # (n, T)
+    offset = (achieved.astype(np.float64) - desired)[..., task.shape.judged]
+    distance = np.linalg.norm(offset, axis=-1)  # (n, T)
     reached = task.reached(achieved, desired)
     hit = reached.any(axis=1)
     rewards = np.asarray(task.reward(achieved, desired), dtype=np.float64)
@@ -110,11 +111,11 @@ def judge(episodes: Episodes, task: Task) -> Evaluation:
         final_distance=float(distance[:, -1].mean()),
         hitting_time=float((reached[hit].argmax(axis=1) + 1).mean()) if hit.any() else float("nan"),
         mean_return=float(rewards.sum(axis=1).mean()),
-        moved_rate=float(moved(episodes).mean()),
+        moved_rate=float(moved(episodes, task.shape.judged).mean()),
     )
 
 
-def moved(episodes: Episodes) -> np.ndarray:
-    """Whether the achieved goal moved over each episode, ``(n,)`` bool."""
+def moved(episodes: Episodes, judged: slice = slice(None)) -> np.ndarray:
+    """Whether what is ``judged`` of the achieved goal moved over each episode, ``(n,)`` bool."""
     change = episodes.achieved_goal[:, -1] - episodes.achieved_goal[:, 0]
-    return np.linalg.norm(change, axis=-1) > MOVED
+    return np.linalg.norm(change[:, judged], axis=-1) > MOVED

@@ -24,7 +24,8 @@ from .strict import Range, from_mapping
 from .types import EpisodeShape, Task
 
 MakeEnv = Callable[..., gym.vector.VectorEnv]
-"""Builds the task's vector env: ``(num_envs, render_mode=None, width=..., height=...)``."""
+"""Builds the task's vector env: ``(num_envs, test=False, render_mode=None, width=..., height=...)``; what
+is drawn for tests, such as goal images, nothing learns from."""
 
 
 MEMORY = 10
@@ -175,6 +176,7 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
         action=1 if discrete else actions.shape[0],
         parts=getattr(base, "goal_parts", 1),
         choices=int(actions.n) if discrete else None,
+        embedding=getattr(base, "embedding", 0),
     )
     return Task(
         shape=shape,
@@ -185,8 +187,15 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
     )
 
 
-def build(config: Config, make_env: MakeEnv) -> Learner:
+def build(
+    config: Config, make_env: MakeEnv, weights: dict[str, torch.Tensor] | None = None
+) -> Learner:
     """Build every collaborator of a run. Seeds torch, so equal configurations give equal learners.
+
+    Args:
+        config: of the run.
+        make_env: builds the task's vector env.
+        weights: of the policy named by ``train.start_from``.
 
     Raises:
         UserError: if the configuration and the env do not fit together.
@@ -207,12 +216,19 @@ def build(config: Config, make_env: MakeEnv) -> Learner:
         raise UserError(
             f"agent.td_lambda = {config.agent.td_lambda} needs agent.lookahead above 1: the steps it spans"
         )
+    agent = AGENTS[config.agent.name](task.shape, config.agent, task.reward_range)
+    if weights is not None:
+        try:
+            agent.start_from(weights)
+        except RuntimeError as error:
+            start, reason = config.train.start_from, first_line(error)
+            raise UserError(f"train.start_from = {start} is of other sizes: {reason}") from error
     return Learner(
         config=config,
         task=task,
         env=env,
-        test_env=make_env(min(config.eval.num_envs, config.eval.episodes)),
-        agent=AGENTS[config.agent.name](task.shape, config.agent, task.reward_range),
+        test_env=make_env(min(config.eval.num_envs, config.eval.episodes), test=True),
+        agent=agent,
         replay=Replay(
             task.shape,
             config.replay.capacity,

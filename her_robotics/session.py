@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, save_policy
@@ -36,17 +37,25 @@ class Session:
         folder: the run folder.
         make_env: builds the task's vector env.
         resume: whether to go on from the folder's checkpoint.
+        weights: of the policy named by ``train.start_from``.
 
     Raises:
         UserError: if the folder, the checkpoint or the configuration cannot be used.
     """
 
-    def __init__(self, config: Config, folder: Path, make_env: MakeEnv, resume: bool = False):
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        make_env: MakeEnv,
+        resume: bool = False,
+        weights: dict[str, torch.Tensor] | None = None,
+    ):
         self.config, self.folder, self._make_env = config, folder, make_env
         if config.video.enabled:
             _check_rendering(make_env)
         state = load_checkpoint(folder) if resume else None
-        self.learner = build(config, make_env)
+        self.learner = build(config, make_env, weights)
         if state is None:
             create(folder, config)
         else:
@@ -181,7 +190,7 @@ class Session:
     def _film(self) -> None:
         video = self.config.video
         env = self._make_env(
-            video.episodes, render_mode="rgb_array", width=video.size, height=video.size
+            video.episodes, test=True, render_mode="rgb_array", width=video.size, height=video.size
         )
         seeds = episode_seeds(self.config.seed, FINAL, 0, video.episodes)
         title = self.config.env.task

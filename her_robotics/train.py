@@ -49,6 +49,8 @@ def train(
     """
     progress, watch = learner.progress, Stopwatch()
     budget, every = learner.config.train.steps, learner.config.eval.every
+    if learner.config.train.start_from and progress.best_success < 0.0:
+        _keep_if_best(learner, learner.evaluate(TEST))
     while progress.tested_at < budget and not stop():
         # A run that was stopped between its last cycle and its last test owes only the test.
         if progress.steps < budget:
@@ -136,10 +138,7 @@ def _test(learner: Learner, watch: Stopwatch) -> Report:
     progress = learner.progress
     with watch("test"):
         result = learner.evaluate(TEST)
-    if result.success_rate >= progress.best_success:
-        progress.best_success, progress.best_step = result.success_rate, progress.steps
-        policy = learner.agent.averaged.state_dict()
-        learner.best_policy = {name: value.clone() for name, value in policy.items()}
+    _keep_if_best(learner, result)
     stretch = progress.steps - progress.tested_at
     progress.tested_at = progress.steps
     counts = {"step": progress.steps, "episodes": progress.episodes, "updates": progress.updates}
@@ -153,3 +152,12 @@ def _test(learner: Learner, watch: Stopwatch) -> Report:
     }
     timings = {"step": progress.steps, "seconds": progress.seconds, **watch.take(stretch)}
     return Report(metrics, timings, result)
+
+
+def _keep_if_best(learner: Learner, result: Evaluation) -> None:
+    """Keep the tested policy, unless a better one is kept already."""
+    progress = learner.progress
+    if result.success_rate >= progress.best_success:
+        progress.best_success, progress.best_step = result.success_rate, progress.steps
+        policy = learner.agent.averaged.state_dict()
+        learner.best_policy = {name: value.clone() for name, value in policy.items()}

@@ -26,6 +26,9 @@ class EpisodeShape:
             positions of several objects.
         choices: how many actions there are to choose from, if they are discrete: an action is then the
             index of one, and stored like any other. None where actions are continuous.
+        embedding: numbers at the head of a goal that an encoder made of a picture: networks see these
+            alone, and tests judge by what stands behind them, the simulator's own goal. 0 where a goal
+            is the simulator's own alone, which then is seen and judged by.
     """
 
     horizon: int
@@ -34,10 +37,21 @@ class EpisodeShape:
     action: int
     parts: int = 1
     choices: int | None = None
+    embedding: int = 0
 
     def __post_init__(self) -> None:
         if self.choices is not None and self.action != 1:
             raise ValueError(f"one of {self.choices} choices has width 1, not {self.action}")
+
+    @property
+    def seen(self) -> slice:
+        """Where in a goal that stands which networks see."""
+        return slice(0, self.embedding or self.goal)
+
+    @property
+    def judged(self) -> slice:
+        """Where in a goal the simulator's own stands."""
+        return slice(self.embedding, self.goal)
 
     @property
     def floats(self) -> int:

@@ -48,6 +48,7 @@ def film(
     seeds: list[int],
     title: str,
     goal: np.ndarray | None = None,
+    goal_picture: np.ndarray | None = None,
 ) -> np.ndarray:
     """Play one episode in every env and draw all of them side by side, as ``watch`` does.
 
@@ -57,7 +58,9 @@ def film(
     Raises:
         VideoError: if the env renders nothing, or no goal can be given to it.
     """
-    return np.stack([seen.frame for seen in watch(env, task, act, seeds, title, goal)])
+    return np.stack(
+        [seen.frame for seen in watch(env, task, act, seeds, title, goal, goal_picture)]
+    )
 
 
 def watch(
@@ -67,6 +70,7 @@ def watch(
     seeds: list[int],
     title: str,
     goal: np.ndarray | None = None,
+    goal_picture: np.ndarray | None = None,
 ) -> Iterator[Seen]:
     """Play one episode in every env, step by step.
 
@@ -77,6 +81,7 @@ def watch(
         seeds: one for each env.
         title: written above each episode.
         goal: the goal of all of them, ``(g,)``, in place of those that the env draws.
+        goal_picture: the same as an image, ``(size, size, 3)`` uint8, where goals are images.
 
     Yields:
         What is seen at the start and after each step.
@@ -87,15 +92,19 @@ def watch(
     obs = start(env, seeds)
     if goal is not None:
         obs = _give_goal(env, obs, goal)
+    if goal_picture is not None:
+        obs = _give_picture(env, obs, goal_picture)
     for step in range(task.shape.horizon + 1):
         pictures: Any = env.render()
         if pictures is None:
             raise VideoError("the env renders nothing: it was made without render_mode='rgb_array'")
-        distances = np.linalg.norm(obs.achieved_goal - obs.desired_goal, axis=-1)
+        offsets = (obs.achieved_goal - obs.desired_goal)[..., task.shape.judged]
+        distances = np.linalg.norm(offsets, axis=-1)
         reached = task.reached(obs.achieved_goal, obs.desired_goal)
+        beside = getattr(env.unwrapped, "goal_pictures", [None] * len(pictures))
         tiles = [
-            _tile(picture, title, step, *judged)
-            for picture, *judged in zip(pictures, distances, reached, strict=True)
+            _tile(_beside(wanted, picture), title, step, *judged)
+            for wanted, picture, *judged in zip(beside, pictures, distances, reached, strict=True)
         ]
         yield Seen(_grid(tiles), distances, reached)
         if step < task.shape.horizon:
@@ -105,6 +114,8 @@ def watch(
 def _give_goal(env: gym.vector.VectorEnv, obs: GoalObs, goal: np.ndarray) -> GoalObs:
     """Pursue ``goal`` in every env; what they show then."""
     base: Any = env.unwrapped
+    if hasattr(base, "pursue_picture"):
+        raise VideoError("goals of this policy are images: give one by --goal-image FILE")
     if not hasattr(base, "goals"):
         raise VideoError(f"{base} draws its goals itself: none can be given to it")
     if goal.shape != obs.desired_goal.shape[1:] or not np.isfinite(goal).all():
@@ -113,6 +124,23 @@ def _give_goal(env: gym.vector.VectorEnv, obs: GoalObs, goal: np.ndarray) -> Goa
     goals = np.broadcast_to(goal, obs.desired_goal.shape).astype(np.float64)
     base.goals = goals
     return obs._replace(desired_goal=goals)
+
+
+def _give_picture(env: gym.vector.VectorEnv, obs: GoalObs, picture: np.ndarray) -> GoalObs:
+    """Pursue what a picture shows in every env; what they show then."""
+    base: Any = env.unwrapped
+    if not hasattr(base, "pursue_picture"):
+        raise VideoError("goals of this policy are no images: give one by --goal X Y Z")
+    return obs._replace(desired_goal=base.pursue_picture(picture))
+
+
+def _beside(goal: np.ndarray | None, picture: np.ndarray) -> np.ndarray:
+    """A picture with its goal image, if there is one, to its left in the same size."""
+    if goal is None:
+        return picture
+    height = len(picture)
+    large = cv2.resize(goal, (height, height), interpolation=cv2.INTER_NEAREST)
+    return np.concatenate([large, picture], axis=1)
 
 
 class Window:
@@ -204,7 +232,7 @@ def _tile(picture: np.ndarray, title: str, step: int, distance: float, reached: 
     colour = SUCCESS_COLOUR if reached else PENDING_COLOUR
     bar = np.full((BAR, picture.shape[1], 3), 24, np.uint8)
     text = f"{title}  step {step:2d}  {distance:.3f}{'  reached' if reached else ''}"
-    scale = picture.shape[1] / 760
+    scale = len(picture) / 760
     cv2.putText(
         bar, text, (8, BAR - 9), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235), 1, cv2.LINE_AA
     )

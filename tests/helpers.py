@@ -19,11 +19,14 @@ class PointVectorEnv(VectorEnv):
     Args:
         num_envs: how many points.
         poison: ``(observation key, env, step)`` that is NaN; step 0 is the reset.
+        test: whether they are to test a policy, which is all the same to them.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.DISABLED}
 
-    def __init__(self, num_envs: int, poison: tuple[str, int, int] | None = None) -> None:
+    def __init__(
+        self, num_envs: int, poison: tuple[str, int, int] | None = None, test: bool = False
+    ) -> None:
         self.num_envs = num_envs
         self.poison = poison
         box = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)

@@ -100,7 +100,17 @@ def test_without_a_command_the_usage_is_shown() -> None:
     bare, asked = command(), command("--help")
     assert (bare.code, asked.code) == (2, 0)
     assert bare.out == asked.out
-    for word in ("train", "eval", "play", "record", "plot", "goals", "--resume", *shipped_tasks()):
+    for word in (
+        "train",
+        "eval",
+        "play",
+        "record",
+        "plot",
+        "goals",
+        "encode",
+        "--resume",
+        *shipped_tasks(),
+    ):
         assert word in asked.out
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from envs import IDS
 from her_robotics.agents import AGENTS
+from her_robotics.cli.encoding import EncodeArguments
 from her_robotics.config import (
     AgentConfig,
     Config,
@@ -19,8 +20,10 @@ from her_robotics.config import (
     load_task_config,
     shipped_tasks,
 )
+from her_robotics.encoders import ENCODERS
 from her_robotics.goals import GOAL_ENCODERS
 from her_robotics.guides import GUIDES
+from her_robotics.image_goals import GoalReward
 from her_robotics.relabel import STRATEGIES
 from her_robotics.strict import ConfigError, from_mapping, merge, read_yaml, to_mapping, validate
 
@@ -201,7 +204,16 @@ def test_a_file_that_is_no_mapping_is_refused_by_its_path(
 
 
 def test_every_task_of_the_envs_is_shipped_with_a_config() -> None:
-    assert set(shipped_tasks()) == set(IDS)
+    images = {"fetch_push_image", "fetch_reach_image"}
+    assert set(shipped_tasks()) == {*IDS, *images}
+
+
+def test_a_config_inherits_what_it_does_not_name() -> None:
+    image, plain = load_task_config("fetch_push_image"), load_task_config("fetch_push")
+    assert (image.env.task, image.env.goal) == ("fetch_push", "image")
+    assert image.agent.hidden == plain.agent.hidden
+    assert image.replay == plain.replay
+    assert image.train.steps != plain.train.steps
 
 
 @pytest.mark.parametrize("task", [*IDS, "debug"])
@@ -223,6 +235,8 @@ def test_an_unknown_task_is_answered_with_the_shipped_ones() -> None:
         (ReplayConfig, "strategy", STRATEGIES),
         (AgentConfig, "name", AGENTS),
         (AgentConfig, "goal_encoder", GOAL_ENCODERS),
+        (EnvConfig, "goal_reward", dict.fromkeys(get_args(GoalReward))),
+        (EncodeArguments, "encoder", ENCODERS),
         (GuideConfig, "name", {"none": None, **GUIDES}),
     ],
 )

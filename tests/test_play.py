@@ -93,7 +93,7 @@ def test_a_run_is_found_by_its_folder_before_a_shipped_policy_by_its_task(
     Path("fetch_reach").mkdir()
     assert find_run("fetch_reach") == Path("fetch_reach")
     assert find_run("runs/none") == Path("runs/none")
-    with pytest.raises(UserError, match=r"fetch_raech.*fetch_push, fetch_reach"):
+    with pytest.raises(UserError, match=r"fetch_raech.*fetch_push, .*fetch_reach"):
         find_run("fetch_raech")
 
 
@@ -111,7 +111,8 @@ def test_shipped_policies_are_small_and_say_where_they_are_from(task: str) -> No
     folder = trained_policies()[task]
     assert sum(file.stat().st_size for file in folder.iterdir()) < 3 * 2**20
     card = load_policy(folder).card
-    assert card["env"]["task"] == task
+    assert card["env"]["task"] == task.removesuffix("_image")
+    assert (card["env"]["goal"] == "image") == task.endswith("_image")
     assert card["test"]["episodes"] >= 100
     assert {"seed", "steps"} <= card["trained"].keys()
     assert {"torch", "mujoco"} <= card["provenance"]["versions"].keys()
@@ -119,8 +120,9 @@ def test_shipped_policies_are_small_and_say_where_they_are_from(task: str) -> No
 
 @SHIPPED
 def test_shipped_policies_succeed_here_and_in_the_official_env(task: str) -> None:
-    official = {"fetch_reach": "FetchReach-v4", "fetch_push": "FetchPush-v4"}[task]
-    for more in ((), ("--env", official)):
+    official = {"fetch_reach": "FetchReach-v4", "fetch_push": "FetchPush-v4"}
+    # Only our own tasks draw goal images.
+    for more in ((), ("--env", official[task])) if task in official else ((),):
         outcome = command("eval", task, "--episodes", "32", *more)
         assert outcome.code == 0, outcome.err
         rate = float(outcome.out.split("success ")[1].split()[0])

@@ -42,6 +42,10 @@ class Agent(Protocol):
         """Take note of new episodes before learning from them."""
         ...
 
+    def start_from(self, weights: dict[str, torch.Tensor]) -> None:
+        """Begin with a trained policy's weights."""
+        ...
+
     def update(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Learn from a batch; returns diagnostics as 0-d tensors."""
         ...

@@ -100,7 +100,8 @@ class DDPG(QLearner):
         self, state_goal: torch.Tensor, action: torch.Tensor, target: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         metrics = self._update_critics(state_goal, action, target)
-        if self.updates % self.config.actor_every == 0:
+        late = self.updates >= self.config.actor_after
+        if late and self.updates % self.config.actor_every == 0:
             metrics |= self._update_actor(state_goal)
         return metrics
 

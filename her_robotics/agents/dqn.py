@@ -49,7 +49,7 @@ class DQN(QLearner):
     policy_type = ValuePolicy
     discrete = True
     unused = (
-        *("actor_lr", "average", "action_l2", "actor_every"),
+        *("actor_lr", "average", "action_l2", "actor_every", "actor_after"),
         *("num_critics", "batch_norm", "covariance", "policy_sigma"),
     )
     policy: ValuePolicy

@@ -23,14 +23,16 @@ class Policy(nn.Module, ABC):
     def __init__(self, shape: EpisodeShape, config: AgentConfig):
         super().__init__()
         self.normalizer = Normalizer(shape.observation)
-        self.encoder = GOAL_ENCODERS[config.goal_encoder](shape.goal, config.relative_goal)
+        self._seen = shape.seen
+        seen = shape.embedding or shape.goal
+        self.encoder = GOAL_ENCODERS[config.goal_encoder](seen, config.relative_goal)
         self.state_goal_size = shape.observation + self.encoder.output_size
 
     def encode(
         self, observation: torch.Tensor, achieved_goal: torch.Tensor, goal: torch.Tensor
     ) -> torch.Tensor:
         """s ‖ g as the networks see it, ``(..., o), (..., g), (..., g) -> (..., state_goal_size)``."""
-        embedding = self.encoder(achieved_goal, goal)
+        embedding = self.encoder(achieved_goal[..., self._seen], goal[..., self._seen])
         return torch.cat([self.normalizer(observation), embedding], dim=-1)
 
     @torch.no_grad()
@@ -42,6 +44,10 @@ class Policy(nn.Module, ABC):
         """s ‖ g of what n envs show, ``(n, state_goal_size)``."""
         arrays = (obs.observation, obs.achieved_goal, obs.desired_goal)
         return self.encode(*(torch.as_tensor(np.asarray(a, dtype=np.float32)) for a in arrays))
+
+    def observe_goals(self, desired_goal: torch.Tensor) -> None:
+        """Take the desired goals ``(n, g)`` of new episodes into the goal encoder's moments."""
+        self.encoder.observe(desired_goal[..., self._seen])
 
     @abstractmethod
     def choose(self, state_goal: torch.Tensor) -> torch.Tensor:

@@ -49,7 +49,18 @@ class QLearner(ABC):
     def observe(self, episodes: Episodes) -> None:
         """Take new episodes into the moments of observations and goals."""
         self.policy.normalizer.update(torch.as_tensor(episodes.observation))
-        self.policy.encoder.observe(torch.as_tensor(episodes.desired_goal))
+        self.policy.observe_goals(torch.as_tensor(episodes.desired_goal))
+
+    @torch.no_grad()
+    def start_from(self, weights: dict[str, torch.Tensor]) -> None:
+        """Begin with a trained policy's weights; what follows the policy's networks begins there too.
+
+        Raises:
+            RuntimeError: if they are of another policy.
+        """
+        self.policy.load_state_dict(weights)
+        for follower, followed, _ in self._followers:
+            follower.copy_(followed)
 
     @torch.no_grad()
     def update(self, batch: Batch) -> dict[str, torch.Tensor]:

@@ -25,6 +25,7 @@ commands:
   demo NAME [OPTIONS]        show a method at work: a picture and a table
   goals TASK [OPTIONS]       draw goals of a task as images
   doctor [OPTIONS]           find what on this machine stands in training's way
+  encode TASK [OPTIONS]      train an encoder of pictures, for goals that are images
 
 `her-robotics COMMAND --help` lists a command's options. RUN is the folder of a run,
 or the task of a policy that ships with the project.

@@ -11,6 +11,7 @@ from ..errors import UserError, first_line
 from ..rollout import NonFiniteError
 from .checking import check
 from .demos import demo
+from .encoding import encode
 from .goal_sheet import goals
 from .plotting import plot
 from .policies import evaluate_policy, play, record
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": check,
     "demo": demo,
     "goals": goals,
+    "encode": encode,
 }
 
 

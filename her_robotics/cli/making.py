@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -12,20 +13,27 @@ from envs.adapter import GoalVectorEnv
 from ..config import EnvConfig
 from ..errors import UserError
 from ..learner import MakeEnv
+from .imaging import image_goals
 
 
-def env_maker(env: EnvConfig) -> MakeEnv:
+def env_maker(env: EnvConfig, run: Path | None = None) -> MakeEnv:
     """A function that builds the vector env of the configured task, or of any Gymnasium goal env.
+
+    Args:
+        env: the configuration.
+        run: folder of the run that it is of, which holds the encoder of image goals.
 
     Raises:
         UserError: if settings are given that only other envs have.
     """
     ours = env.task in envs.IDS
     _refuse_settings_of_others(env)
+    turned = image_goals(env, run)
 
-    def make(num_envs: int, **options: Any) -> gym.vector.VectorEnv:
+    def make(num_envs: int, test: bool = False, **options: Any) -> gym.vector.VectorEnv:
         try:
-            return _own_task(env, num_envs, options) if ours else _any_env(env, num_envs, options)
+            made = _own_task(env, num_envs, options) if ours else _any_env(env, num_envs, options)
+            return turned(made, test)
         except ValueError as error:
             known = ours or ":" in env.task or env.task in gym.registry
             hint = "" if known else f" (our own tasks: {', '.join(envs.IDS)})"
@@ -46,7 +54,7 @@ def _own_task(env: EnvConfig, num_envs: int, options: dict[str, Any]) -> gym.vec
 def _fetch_settings(env: EnvConfig) -> dict[str, Any]:
     return {
         "reward_type": env.reward,
-        "goal": env.goal,
+        "goal": None if env.goal == "image" else env.goal,
         "distance_threshold": env.distance_threshold,
         "randomize": dataclasses.asdict(env.randomize),
         "model": env.model,

@@ -17,6 +17,7 @@ from ..config import EnvConfig
 from ..errors import UserError
 from ..evaluate import evaluate
 from ..learner import read_task
+from ..pictures import read_picture
 from ..rollout import episode_seeds
 from ..run_folder import VIDEO
 from ..train import FINAL
@@ -56,6 +57,8 @@ class RecordArguments:
     """The film; without it, policy.mp4 in the run folder, or TASK.mp4 here for one that ships."""
     goal: tuple[float, ...] | None = None
     """A goal given by hand, for all episodes: x, y and z in metres for an object or the gripper."""
+    goal_image: str | None = None
+    """A PNG or JPEG of the goal, for all episodes of a policy whose goals are images."""
     episodes: int = 4
     """Episodes shown side by side."""
     size: int = 320
@@ -74,6 +77,8 @@ class PlayArguments:
     """Episodes to play."""
     goal: tuple[float, ...] | None = None
     """A goal given by hand, for all episodes: x, y and z in metres for an object or the gripper."""
+    goal_image: str | None = None
+    """A PNG or JPEG of the goal, for all episodes of a policy whose goals are images."""
     size: int = 640
     """Width and height in pixels."""
     seed: int = 1_000
@@ -116,7 +121,7 @@ def record(arguments: list[str]) -> int:
     path = run / VIDEO if run.is_dir() else Path(f"{run.name}.mp4")
     path = Path(given.out) if given.out else path
     seeds = episode_seeds(given.seed, FINAL, 0, given.episodes)
-    frames = film(env, task, saved.policy.act, seeds, saved.env.task, _as_goal(given.goal))
+    frames = film(env, task, saved.policy.act, seeds, saved.env.task, *_goals(given, env))
     env.close()
     write_video(path, frames)
     print(f"{path}: {len(frames)} frames of {given.episodes} episodes")
@@ -134,12 +139,12 @@ def play(arguments: list[str]) -> int:
     window = Window(f"her_robotics {saved.env.task}") if Window.available() else None
     if window is None:
         print("there is no display to open a window on: `her-robotics record` makes a film")
+    title, goals = saved.env.task, _goals(given, env)
     try:
         for number in range(given.episodes):
             seeds = episode_seeds(given.seed, FINAL, number, 1)
-            title, goal = saved.env.task, _as_goal(given.goal)
             last = None
-            for last in watch(env, task, saved.policy.act, seeds, title, goal):
+            for last in watch(env, task, saved.policy.act, seeds, title, *goals):
                 if window and not window.show(last.frame):
                     return 0
             assert last is not None
@@ -155,8 +160,22 @@ def play(arguments: list[str]) -> int:
     return 0
 
 
-def _as_goal(given: tuple[float, ...] | None) -> np.ndarray | None:
-    return None if given is None else np.array(given)
+def _goals(
+    given: RecordArguments | PlayArguments, env: gym.vector.VectorEnv
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The goal given by hand, as numbers and as a picture.
+
+    Raises:
+        UserError: if both are given, or a picture where goals are none.
+    """
+    goal = None if given.goal is None else np.array(given.goal)
+    if given.goal_image is None:
+        return goal, None
+    base: Any = env.unwrapped
+    if goal is not None or not hasattr(base, "picture_size"):
+        reason = "goals of this policy are no images" if goal is None else "--goal is given as well"
+        raise UserError(f"--goal-image {given.goal_image} cannot be used: {reason}")
+    return None, read_picture(Path(given.goal_image), base.picture_size)
 
 
 def find_run(name: str) -> Path:
@@ -184,7 +203,8 @@ def _open(
     Raises:
         UserError: if there is no sound policy, or the task is no longer what it was.
     """
-    saved = load_policy(find_run(run))
+    folder = find_run(run)
+    saved = load_policy(folder)
     config = saved.env
     if other:
         kept = {
@@ -193,7 +213,8 @@ def _open(
         config = EnvConfig(task=task_name(other), **kept)
     # Our own simulations are cheap; to be filmed, each episode needs one.
     ample = config.task in envs.IDS or "render_mode" in options
-    env = env_maker(config)(num_envs if ample else min(num_envs, config.num_envs), **options)
+    count = num_envs if ample else min(num_envs, config.num_envs)
+    env = env_maker(config, folder)(count, test=True, **options)
     task = read_task(env)
     if saved.shape != task.shape:
         raise UserError(

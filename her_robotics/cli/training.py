@@ -4,13 +4,19 @@ import dataclasses
 import re
 from pathlib import Path
 
+import torch
+
+from ..checkpoint import load_policy
 from ..config import GOAL_ENV, Config, load_task_config, shipped_tasks
+from ..encoders.files import copy_encoder
 from ..errors import UserError
 from ..run_folder import default_folder, read_config
 from ..session import Session
 from ..strict import validate
+from .imaging import encoder_folder
 from .making import env_maker, task_name
 from .parse import parse, take
+from .policies import find_run
 
 HELP = """\
 TASK is one of {tasks} (default fetch_reach), or debug: a run of seconds.
@@ -33,7 +39,8 @@ def train(arguments: list[str]) -> int:
             raise UserError("--resume RUN goes on with the run as it was: it takes nothing else")
         if not wants_help:
             config = read_config(Path(resume))
-            return Session(config, Path(resume), env_maker(config.env), resume=True).run()
+            make_env = env_maker(config.env, Path(resume))
+            return Session(config, Path(resume), make_env, resume=True).run()
     base = load_task_config(task or (GOAL_ENV if env else "fetch_reach"))
     if env:
         base = dataclasses.replace(base, env=dataclasses.replace(base.env, task=task_name(env)))
@@ -47,7 +54,16 @@ def train(arguments: list[str]) -> int:
             "name a task as the first argument (train fetch_push), any other env by --env"
         )
     folder = Path(out) if out else default_folder(config.env.task, config.seed)
-    return Session(config, folder, env_maker(config.env)).run()
+    session = Session(config, folder, env_maker(config.env), weights=_weights(config))
+    if config.env.goal == "image":
+        copy_encoder(encoder_folder(config.env), folder)
+    return session.run()
+
+
+def _weights(config: Config) -> dict[str, torch.Tensor] | None:
+    """Those of the policy that training starts from."""
+    start = config.train.start_from
+    return None if start is None else load_policy(find_run(start)).policy.state_dict()
 
 
 def _capitalised(match: re.Match[str]) -> str:

@@ -36,10 +36,11 @@ class Mover(Guide):
     """
 
     def __init__(self, task: Task, config: GuideConfig, seed: int):
-        own = replace(task.shape, goal=1, parts=1)
+        own = replace(task.shape, goal=1, parts=1, embedding=0)
         super().__init__(own, _unchanged, (-1.0, 0.0), AGENT, "none", CAPACITY, config, seed)
         self.taught = False
-        self._low = np.full(task.shape.goal, np.inf, np.float32)
+        self._judged = task.shape.judged
+        self._low = np.full(len(range(task.shape.goal)[self._judged]), np.inf, np.float32)
         self._high = -self._low
 
     def lead(self, obs: GoalObs) -> np.ndarray:
@@ -47,9 +48,10 @@ class Mover(Guide):
         return self.agent.act(GoalObs(obs.observation, changing, changing))
 
     def lesson(self, episodes: Episodes) -> Episodes:
-        self._low = np.minimum(self._low, episodes.desired_goal.min(axis=0))
-        self._high = np.maximum(self._high, episodes.desired_goal.max(axis=0))
-        changed = self.changed(episodes.achieved_goal)
+        desired = episodes.desired_goal[:, self._judged]
+        self._low = np.minimum(self._low, desired.min(axis=0))
+        self._high = np.maximum(self._high, desired.max(axis=0))
+        changed = self.changed(episodes.achieved_goal[..., self._judged])
         self.taught |= bool(changed.any())
         asked = np.ones((len(changed), 1), np.float32)
         return episodes._replace(achieved_goal=changed[..., None], desired_goal=asked)

@@ -42,7 +42,7 @@ class Relay(Guide):
         if shape.goal % self._size:
             raise ValueError(f"goals of {shape.goal} numbers are no positions of {self._size} each")
         self._objects = shape.goal // self._size
-        own = replace(shape, goal=self._size, parts=1)
+        own = replace(shape, goal=self._size, parts=1, embedding=0)
         super().__init__(
             own, task.reward, task.reward_range, AGENT, "future", CAPACITY, config, seed
         )

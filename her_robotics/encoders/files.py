@@ -1,0 +1,74 @@
+"""Encoders on disk: their weights, and a card that says what they are."""
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import UserError
+from ..weights import SealedFiles
+from . import ENCODERS
+from .encoder import PictureEncoder
+
+WEIGHTS, CARD, SHEET = "encoder.safetensors", "encoder.json", "encoder.png"
+FILES = SealedFiles("encoder", WEIGHTS, CARD)
+
+
+class SavedEncoder(NamedTuple):
+    """An encoder read from disk.
+
+    Attributes:
+        encoder: ready to embed.
+        task: the task whose pictures it learnt from.
+        camera: the camera that took them.
+        card: all of ``encoder.json``.
+    """
+
+    encoder: PictureEncoder
+    task: str
+    camera: str
+    card: dict[str, Any]
+
+
+def save_encoder(folder: Path, encoder: PictureEncoder, facts: dict[str, Any]) -> None:
+    """Write ``encoder.safetensors`` and ``encoder.json``.
+
+    Args:
+        folder: where to.
+        encoder: what to save.
+        facts: for the card, among them its ``task`` and ``camera``.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    kind = next(name for name, known in ENCODERS.items() if type(encoder) is known)
+    sizes = {"size": encoder.size, "goal": encoder.goal, "embedding": encoder.embedding}
+    described = {"kind": kind, "supervised": encoder.supervised, **sizes}
+    FILES.write(folder, encoder.state_dict(), {**described, **facts})
+
+
+def load_encoder(folder: Path) -> SavedEncoder:
+    """Read an encoder from its folder, or from that of a policy that was trained with it.
+
+    Raises:
+        CheckpointError: if a file is missing, truncated, foreign or does not fit the other.
+    """
+    card = FILES.read_card(folder)
+    with FILES.describing(folder):
+        kind, task, camera = (_text(card, name) for name in ("kind", "task", "camera"))
+        if kind not in ENCODERS:
+            raise UserError(f"unknown encoder {kind!r}: choose one of {', '.join(ENCODERS)}")
+        encoder = ENCODERS[kind](card["size"], card["goal"], card["embedding"])
+    FILES.fill(encoder, folder, card)
+    return SavedEncoder(encoder.requires_grad_(False).eval(), task, camera, card)
+
+
+def copy_encoder(source: Path, folder: Path) -> None:
+    """Put an encoder's files into the folder of a run, which then is all that its policy needs."""
+    for name in (WEIGHTS, CARD):
+        shutil.copyfile(source / name, folder / name)
+
+
+def _text(card: dict[str, Any], name: str) -> str:
+    if not isinstance(card[name], str):
+        raise UserError(f"{name} = {card[name]!r} must be a word")
+    return card[name]
