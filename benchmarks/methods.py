@@ -9,7 +9,6 @@ import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import process_time
@@ -21,7 +20,6 @@ import tyro
 from tqdm import tqdm
 
 from benchmarks.report import at_least, machine, publish
-from envs.adapter import GoalVectorEnv
 from her_robotics.cli.making import env_maker
 from her_robotics.config import EnvConfig
 from her_robotics.demos.demo import table
@@ -49,15 +47,15 @@ class BenchmarkTask(NamedTuple):
     goals: bool = True
 
 
-def _fetch(reward: Any) -> BenchmarkTask:
-    return BenchmarkTask(env_maker(EnvConfig(task="fetch_reach", reward=reward, num_threads=1)))
+def _task(name: str, goals: bool = True, **settings: Any) -> BenchmarkTask:
+    return BenchmarkTask(env_maker(EnvConfig(task=name, **settings)), goals)
 
 
 TASKS = {
-    "point_robot": BenchmarkTask(partial(GoalVectorEnv, "her_robotics.point_env:PointRobot-v0")),
-    "pendulum": BenchmarkTask(partial(GoalVectorEnv, "envs.pendulum:PendulumGoal-v0"), goals=False),
-    "fetch_reach_dense": _fetch("dense"),
-    "fetch_reach": _fetch("sparse"),
+    "point_robot": _task("her_robotics.point_env:PointRobot-v0"),
+    "pendulum": _task("envs.pendulum:PendulumGoal-v0", goals=False),
+    "fetch_reach_dense": _task("fetch_reach", reward="dense", num_threads=1),
+    "fetch_reach": _task("fetch_reach", num_threads=1),
 }
 
 

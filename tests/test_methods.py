@@ -1,6 +1,6 @@
 """The comparison of methods: what each gives, how it keeps to its budget, and that it learns."""
 
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from benchmarks.methods import (
     run_cells,
     sum_up,
 )
-from envs.adapter import GoalVectorEnv
+from her_robotics.cli.making import env_maker
+from her_robotics.config import EnvConfig
 from her_robotics.errors import UserError
 from her_robotics.evaluate import Evaluation, evaluate
 from her_robotics.learner import read_task
@@ -28,8 +29,8 @@ from her_robotics.point_env import ROBOT
 from her_robotics.train import TEST
 from her_robotics.types import GoalObs
 
-POINT = partial(GoalVectorEnv, "her_robotics.point_env:PointRobot-v0")
-PENDULUM = partial(GoalVectorEnv, "envs.pendulum:PendulumGoal-v0")
+POINT = env_maker(EnvConfig(task="her_robotics.point_env:PointRobot-v0"))
+PENDULUM = env_maker(EnvConfig(task="envs.pendulum:PendulumGoal-v0"))
 LEARNERS = [name for name in METHODS if name != "random"]
 SHORT = 900
 """Env steps in which nothing need be learnt."""

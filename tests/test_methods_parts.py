@@ -10,7 +10,8 @@ from torch.distributions import Independent, Normal, kl_divergence
 from torch.func import functional_call
 from torch.nn.utils import parameters_to_vector
 
-from envs.adapter import GoalVectorEnv
+from her_robotics.cli.making import env_maker
+from her_robotics.config import EnvConfig
 from her_robotics.known_mdp import GaussianPolicy
 from her_robotics.methods.cem import refit
 from her_robotics.methods.evolution import Population
@@ -35,7 +36,7 @@ from her_robotics.methods.tnpg import (
 )
 from her_robotics.methods.trpo import surrogate, trust_region_update
 
-POINT = partial(GoalVectorEnv, "her_robotics.point_env:PointRobot-v0")
+POINT = env_maker(EnvConfig(task="her_robotics.point_env:PointRobot-v0"))
 
 
 def made(steady: bool = True, hidden: tuple[int, ...] = (5,)) -> GaussianPolicy:

@@ -1,5 +1,6 @@
 """Stable-Baselines3 peers: a real run that stops, goes on and is put beside ours."""
 
+import itertools
 import json
 import signal
 import sys
@@ -42,8 +43,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """A peer that learns nothing, fast, and the options of its run."""
     monkeypatch.setitem(peers.PEERS, "tiny", TINY)
     # A clock of its own makes the budget one of steps: each episode takes a second.
-    ticks = iter(range(10**6))
-    monkeypatch.setattr(peer_run, "perf_counter", lambda: float(next(ticks)))
+    for clock in ("perf_counter", "process_time"):
+        ticks = itertools.count()
+        monkeypatch.setattr(peer_run, clock, lambda ticks=ticks: float(next(ticks)))
     tests = EvalConfig(episodes=40, num_envs=40)
     monkeypatch.setattr(peer_run, "EvalConfig", lambda: tests)
     return ("fetch_push", "--peer", "tiny", "--every", "120")
