@@ -120,7 +120,11 @@ def test_shipped_policies_are_small_and_say_where_they_are_from(task: str) -> No
 
 @SHIPPED
 def test_shipped_policies_succeed_here_and_in_the_official_env(task: str) -> None:
-    official = {"fetch_reach": "FetchReach-v4", "fetch_push": "FetchPush-v4"}
+    official = {
+        "fetch_reach": "FetchReach-v4",
+        "fetch_push": "FetchPush-v4",
+        "fetch_pick_and_place": "FetchPickAndPlace-v4",
+    }
     # Only our own tasks draw goal images.
     for more in ((), ("--env", official[task])) if task in official else ((),):
         outcome = command("eval", task, "--episodes", "32", *more)
