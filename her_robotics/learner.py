@@ -212,10 +212,6 @@ def build(
             f"replay.capacity = {config.replay.capacity} holds {room} episodes of "
             f"{task.shape.horizon} steps, fewer than env.num_envs = {config.env.num_envs}"
         )
-    if config.agent.td_lambda and config.agent.lookahead == 1:
-        raise UserError(
-            f"agent.td_lambda = {config.agent.td_lambda} needs agent.lookahead above 1: the steps it spans"
-        )
     agent = AGENTS[config.agent.name](task.shape, config.agent, task.reward_range)
     if weights is not None:
         try:
@@ -265,6 +261,10 @@ def _refuse_misfits(config: Config, task: Task) -> None:
             f"{' or '.join(fitting)}"
         )
     _refuse_changed("agent", config.agent, AgentConfig(), kind.unused, f"to {name}")
+    if config.agent.td_lambda and config.agent.lookahead == 1:
+        raise UserError(
+            f"agent.td_lambda = {config.agent.td_lambda} needs agent.lookahead above 1: the steps it spans"
+        )
     if choices is not None:
         plain = ExplorationConfig()
         _refuse_changed("exploration", config.exploration, plain, CONTINUOUS, "to discrete actions")

@@ -12,7 +12,7 @@ from ..config import AgentConfig
 from ..networks import Actor, Critic, Critics
 from ..types import EpisodeShape
 from .policy import Policy
-from .q_learner import SPARSE, QLearner, restore
+from .q_learner import SPARSE, QLearner, read_count, restore
 
 Pull = Callable[[torch.Tensor], object]
 """Pulls the loss's gradient ``(b, a)`` with respect to actions back into the actor's parameters."""
@@ -177,9 +177,7 @@ class DDPG(QLearner):
         self.target_critics.load_state_dict(state["target_critics"])
         restore(self.actor_optimizer, state["actor_optimizer"])
         restore(self.critic_optimizer, state["critic_optimizer"])
-        if type(state["updates"]) is not int or state["updates"] < 0:
-            raise ValueError("the number of updates is none")
-        self.updates = state["updates"]
+        self.updates = read_count(state["updates"])
 
 
 def _pairs(

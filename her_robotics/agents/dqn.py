@@ -9,7 +9,7 @@ from ..config import AgentConfig
 from ..networks import ChoiceCritic
 from ..types import EpisodeShape
 from .policy import Policy
-from .q_learner import SPARSE, QLearner, restore
+from .q_learner import SPARSE, QLearner, read_count, restore
 
 
 class ValuePolicy(Policy):
@@ -108,4 +108,4 @@ class DQN(QLearner):
         self.policy.load_state_dict(state["policy"])
         self.target_critic.load_state_dict(state["target_critic"])
         restore(self.critic_optimizer, state["critic_optimizer"])
-        self.updates = state["updates"]
+        self.updates = read_count(state["updates"])

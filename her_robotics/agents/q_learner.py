@@ -128,6 +128,17 @@ class QLearner(ABC):
         return self._networks[key]
 
 
+def read_count(value: object) -> int:
+    """A saved number of updates.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if type(value) is not int or value < 0:
+        raise ValueError("the number of updates is none")
+    return value
+
+
 def restore(optimizer: torch.optim.Optimizer, state: dict) -> None:
     """Restore Adam's moments, which torch does not compare with what they are of.
 

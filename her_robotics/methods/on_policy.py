@@ -154,6 +154,30 @@ def standardised(values: torch.Tensor) -> torch.Tensor:
     return centred / centred.std(correction=0).clamp(min=1e-8)
 
 
+def regress(
+    problem: Problem,
+    episodes: int,
+    weigh: Callable[[Samples], torch.Tensor],
+    fits: int,
+    step_size: float,
+) -> Iterator[Iterate]:
+    """Weigh what was done, regress the policy on it, and again, until the budget is spent.
+
+    Args:
+        problem: what is to be learnt.
+        episodes: of each update.
+        weigh: weights of samples, ``(n, T)``, none below 0.
+        fits: Adam's steps towards each regression.
+        step_size: Adam's.
+    """
+
+    def updater(policy: GaussianPolicy) -> Update:
+        optimizer = torch.optim.Adam(policy.parameters(), step_size)
+        return lambda samples: weighted_fit(policy, optimizer, samples, weigh(samples), fits)
+
+    return learn(problem, episodes, updater)
+
+
 def weighted_fit(
     policy: GaussianPolicy,
     optimizer: torch.optim.Optimizer,

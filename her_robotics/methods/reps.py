@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 import torch
 
-from ..known_mdp import GaussianPolicy
 from .method import Iterate, Problem
-from .on_policy import Samples, Update, learn, weighted_fit
+from .on_policy import Samples, regress
 
 RIDGE = 1e-6
 """Weight of squared coefficients in the dual, for features that say the same."""
@@ -30,16 +29,10 @@ def reps(
         step_size: Adam's.
     """
 
-    def updater(policy: GaussianPolicy) -> Update:
-        optimizer = torch.optim.Adam(policy.parameters(), step_size)
+    def weigh(samples: Samples) -> torch.Tensor:
+        return entropy_weights(samples.reward, samples.features, bound).float()
 
-        def update(samples: Samples) -> None:
-            weights = entropy_weights(samples.reward, samples.features, bound)
-            weighted_fit(policy, optimizer, samples, weights.float(), fits)
-
-        return update
-
-    return learn(problem, episodes, updater)
+    return regress(problem, episodes, weigh, fits, step_size)
 
 
 def entropy_weights(reward: torch.Tensor, features: torch.Tensor, bound: float) -> torch.Tensor:

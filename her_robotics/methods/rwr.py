@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import torch
 
-from ..known_mdp import GaussianPolicy
 from .method import Iterate, Problem
-from .on_policy import Samples, Update, learn, weighted_fit
+from .on_policy import Samples, regress
 
 
 def rwr(
@@ -26,16 +25,10 @@ def rwr(
         step_size: Adam's.
     """
 
-    def updater(policy: GaussianPolicy) -> Update:
-        optimizer = torch.optim.Adam(policy.parameters(), step_size)
+    def weigh(samples: Samples) -> torch.Tensor:
+        return reward_weights(samples.advantage, temperature)
 
-        def update(samples: Samples) -> None:
-            weights = reward_weights(samples.advantage, temperature)
-            weighted_fit(policy, optimizer, samples, weights, fits)
-
-        return update
-
-    return learn(problem, episodes, updater)
+    return regress(problem, episodes, weigh, fits, step_size)
 
 
 def reward_weights(advantage: torch.Tensor, temperature: float) -> torch.Tensor:
