@@ -112,7 +112,7 @@ class AgentConfig:
     """Share of the way that targets move to the networks at each update."""
     average: Annotated[float, Range(0.0, 1.0, open_low=True)] = 1.0
     """Share of the way that the policy which is tested and kept moves to the actor at each update."""
-    action_l2: NonNegative = 1.0
+    action_l2: NonNegative = 0.1
     """Weight of the mean squared action in the actor's loss."""
     clip_target: bool = True
     """Whether targets are clipped to what a return can be: [-1 / (1 - gamma), 0] for our sparse reward."""

@@ -48,6 +48,17 @@ class Sightless(Blank):
     metadata = {"render_modes": []}  # noqa: RUF012
 
 
+class Stepwise(Healthy):
+    """Healthy, with a choice among four directions in place of a continuous action."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = gym.spaces.Discrete(4)
+
+    def step(self, action: Any) -> Any:
+        return super().step(np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])[action])
+
+
 class EndsSoon(Healthy):
     def step(self, action: np.ndarray) -> Any:
         shown, reward, _, truncated, info = super().step(action)
@@ -57,7 +68,7 @@ class EndsSoon(Healthy):
 @pytest.fixture(autouse=True, scope="module")
 def _registered() -> Iterator[None]:
     """``Cli/<class>-v0``."""
-    kinds = (Healthy, HiddenGoal, Blank, Sightless, EndsSoon, OnePairOnly)
+    kinds = (Healthy, HiddenGoal, Blank, Sightless, Stepwise, EndsSoon, OnePairOnly)
     names = [f"Cli/{kind.__name__}-v0" for kind in kinds]
     for name, kind in zip(names, kinds, strict=True):
         gym.register(name, entry_point=kind, max_episode_steps=HORIZON)
@@ -107,6 +118,11 @@ def test_official_envs_train(env: str, tmp_path: Path) -> None:
     assert names_in(tmp_path / "run") == DEBUG_FILES - {"policy.mp4"}
     assert load_policy(tmp_path / "run").env.task == env
     assert "over 1 episodes" in command("eval", tmp_path / "run", "--episodes", 1).out
+
+
+def test_an_env_of_discrete_actions_trains_by_naming_an_algorithm_for_them(tmp_path: Path) -> None:
+    trained(tmp_path / "run", "Cli/Stepwise-v0", *SHORT, "--agent.name", "dqn")
+    assert load_policy(tmp_path / "run").shape.choices == 4
 
 
 def test_a_run_stopped_and_resumed_equals_one_that_was_not(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_five_bits_are_learnt_within_seconds() -> None:
             "dqn does not fit fetch_reach, .* continuous .* ddpg or svg$",
         ),
         (FLIP, {"agent": {"name": "ddpg"}}, "ddpg does not fit bit_flip, .* 6 discrete .* dqn$"),
-        (FLIP, {"agent": {"action_l2": 0.5}}, r"agent\.action_l2 = 0\.5 .* dqn: leave it at 1\.0"),
+        (FLIP, {"agent": {"action_l2": 0.5}}, r"agent\.action_l2 = 0\.5 .* dqn: leave it at 0\.1"),
         (FLIP, {"agent": {"actor_lr": 0.5}}, r"agent\.actor_lr = 0\.5 "),
         (FLIP, {"agent": {"batch_norm": True}}, r"agent\.batch_norm = True "),
         ({}, {"agent": {"double_q": True}}, r"agent\.double_q = True .* ddpg: leave it at False"),
