@@ -6,19 +6,19 @@ folder of its own, so a benchmark that is cut off goes on where it was. What dif
 in envs/bit_flip.py. The summary and the picture go to benchmarks/results/.
 """
 
+import itertools
 import statistics
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
-from benchmarks import learning
+from benchmarks.cells import Cell, complete
 from benchmarks.report import RESULTS, machine, publish
+from benchmarks.trainings import Trainings, figures
 from her_robotics.plots import plot_against
 from her_robotics.statistics import bootstrap_interval
 
@@ -48,16 +48,6 @@ class Arguments:
     """Print the summary as one JSON object."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of the experiment."""
-
-    strategy: str
-    bits: int
-    seed: int
-    folder: Path
-
-
 def main() -> int:
     """Run the benchmark; 0 if every run finished."""
     given = tyro.cli(Arguments, description=__doc__)
@@ -65,19 +55,16 @@ def main() -> int:
         print("--bits and --seeds must each be different numbers")
         return 2
     where = machine()
-    runs = [
-        Run(strategy, bits, seed, given.runs / f"{TASK}-{strategy}-{bits}-s{seed}")
+    work = Trainings(given.runs, lambda task, variant: options(given, variant), given.workers)
+    cells = [
+        Cell(TASK, variant(strategy, bits), seed)
         for seed in given.seeds  # so that one that is cut off has a whole curve first
         for bits in given.bits
         for strategy in LABELS
     ]
-    with ThreadPoolExecutor(given.workers) as pool:
-        codes = list(tqdm(pool.map(lambda run: train(given, run), runs), total=len(runs)))
-    failed = [run.folder.name for run, code in zip(runs, codes, strict=True) if code]
-    if failed:
-        print(f"these runs failed; their logs are in {given.runs}: {', '.join(failed)}")
-        return 1
-    summary = sum_up(given, runs)
+    if code := complete(work, cells, given.workers):
+        return code
+    summary = sum_up(given, work)
     picture = Path(given.out) if given.out else RESULTS / TASK
     plot_against(picture.with_suffix(".png"), "bits", successes(summary))
     publish(TASK, given, where, summary)
@@ -86,20 +73,26 @@ def main() -> int:
     return 0
 
 
-def train(given: Arguments, run: Run) -> int:
-    """Train one run, go on with it, or leave it as it is if it has finished; the exit code."""
-    options = f"--env.bits {run.bits} --replay.strategy {run.strategy} {given.options}"
-    arguments = learning.Arguments(task=TASK, options=options, workers=given.workers)
-    return learning.run_seed(arguments, run.seed, run.folder)
+def variant(strategy: str, bits: int) -> str:
+    """What a strategy with so many bits is called."""
+    return f"{strategy}-{bits}"
 
 
-def sum_up(given: Arguments, runs: list[Run]) -> dict[str, Any]:
+def options(given: Arguments, variant: str) -> str:
+    """How ``her-robotics train`` is told of a variant."""
+    strategy, _, bits = variant.partition("-")
+    return f"--env.bits {bits} --replay.strategy {strategy} {given.options}"
+
+
+def sum_up(given: Arguments, work: Trainings) -> dict[str, Any]:
     """Every run's figures, and those over its seeds, by strategy and bits."""
     rows: dict[str, dict[str, dict[str, Any]]] = {strategy: {} for strategy in LABELS}
-    for run in runs:
-        figures = learning.seed_figures(run.folder, given.target)
-        del figures["curve"]  # all of them would be most of the file
-        rows[run.strategy].setdefault(str(run.bits), {})[str(run.seed)] = figures
+    for strategy, bits in itertools.product(LABELS, given.bits):
+        seeds = rows[strategy][str(bits)] = {}
+        for seed in given.seeds:
+            folder = work.folder(Cell(TASK, variant(strategy, bits), seed))
+            seeds[str(seed)] = figures(folder, given.target)
+            del seeds[str(seed)]["curve"]  # all of them would be most of the file
     return {
         "success": "share of 100 fresh test episodes that are at the goal at their last step",
         **{
@@ -111,7 +104,7 @@ def sum_up(given: Arguments, runs: list[Run]) -> dict[str, Any]:
 
 def over_seeds(seeds: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Success over the runs of one kind, with its bootstrap interval, and every one of them."""
-    success = np.array([figures["final_success"] for figures in seeds.values()])
+    success = np.array([each["final_success"] for each in seeds.values()])
     reached = [each for each in seeds.values() if each["steps_to_target"] is not None]
     low, high = bootstrap_interval(success, np.mean)
     return {
@@ -127,7 +120,7 @@ def successes(summary: dict[str, Any]) -> dict[str, dict[float, list[float]]]:
     """Every seed's success by the number of bits, for the picture."""
     return {
         label: {
-            float(bits): [figures["final_success"] for figures in row["seeds"].values()]
+            float(bits): [each["final_success"] for each in row["seeds"].values()]
             for bits, row in summary[strategy].items()
         }
         for strategy, label in LABELS.items()
@@ -141,7 +134,7 @@ def print_table(summary: dict[str, Any]) -> None:
         cells = []
         for strategy in LABELS:
             row = summary[strategy][bits]
-            every = [figures["final_success"] for figures in row["seeds"].values()]
+            every = [each["final_success"] for each in row["seeds"].values()]
             cells.append(f"{row['mean']:.2f} ({min(every):.2f}–{max(every):.2f})")
         print(f"{bits:>6}  " + "  ".join(f"{cell:>20}" for cell in cells))
 

@@ -4,26 +4,19 @@ Every seed is one `her-robotics train` in a process and folder of its own, so a 
 cut off goes on where it was. The summary and the picture go to benchmarks/results/.
 """
 
-import json
 import statistics
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tqdm import tqdm
 
+from benchmarks.cells import Cell, complete
 from benchmarks.report import RESULTS, machine, publish
-from envs import TASKS
-from her_robotics.checkpoint import CARD
+from benchmarks.trainings import Trainings, figures
 from her_robotics.config import shipped_tasks
-from her_robotics.errors import UserError
 from her_robotics.plots import plot_runs
-from her_robotics.run_folder import CONFIG, METRICS, TIMINGS
-from her_robotics.tracking import read_lines
 
 
 @dataclass(frozen=True)
@@ -57,14 +50,11 @@ def main() -> int:
         print(f"unknown task {given.task!r}: choose one of {', '.join(shipped_tasks())}")
         return 2
     where = machine()
-    folders = [given.runs / f"{given.task}-{given.variant}-s{seed}" for seed in given.seeds]
-    with ThreadPoolExecutor(given.workers) as pool:
-        runs = zip(given.seeds, folders, strict=True)
-        jobs = [pool.submit(run_seed, given, seed, folder) for seed, folder in runs]
-        codes = [job.result() for job in tqdm(jobs, desc=given.task, unit="seed")]
-    if any(codes):
-        print(f"exit codes of the seeds: {dict(zip(given.seeds, codes, strict=True))}")
-        return 1
+    work = Trainings(given.runs, lambda task, variant: given.options, given.workers)
+    cells = [Cell(given.task, given.variant, seed) for seed in given.seeds]
+    if code := complete(work, cells, given.workers):
+        return code
+    folders = [work.folder(cell) for cell in cells]
     label = f"-{given.task}-{given.variant}"
     summary = sum_up(given, folders)
     plot_runs(
@@ -77,26 +67,9 @@ def main() -> int:
     return 0
 
 
-def run_seed(given: Arguments, seed: int, folder: Path) -> int:
-    """Train one seed, go on with it, or leave it as it is if it has finished; the exit code."""
-    if (folder / CARD).exists():
-        return 0
-    command = [sys.executable, "-m", "her_robotics", "train"]
-    if (folder / CONFIG).exists():
-        command += ["--resume", str(folder)]
-    else:
-        command += [given.task, "--seed", str(seed), "--out", str(folder), "--wandb", "disabled"]
-        command += ["--video.enabled", "false", *given.options.split()]
-        physics = given.workers > 1 and given.task in TASKS
-        command += ["--env.num-threads", "1"] if physics else []
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".log").open("a") as log:
-        return subprocess.run(command, stdout=log, stderr=log, check=False).returncode
-
-
 def sum_up(given: Arguments, folders: list[Path]) -> dict[str, Any]:
     """Every seed's figures, and their medians."""
-    rows = [seed_figures(folder, given.target) for folder in folders]
+    rows = [figures(folder, given.target) for folder in folders]
     reached = [row for row in rows if row["steps_to_target"] is not None]
     medians = {
         name: statistics.median([row[name] for row in rows])
@@ -111,35 +84,6 @@ def sum_up(given: Arguments, folders: list[Path]) -> dict[str, Any]:
         "success": "share of 100 test episodes within the threshold at their last step",
         "median": medians,
         "seeds": dict(zip(map(str, given.seeds), rows, strict=True)),
-    }
-
-
-def seed_figures(folder: Path, target: float) -> dict[str, Any]:
-    """One run: its curve, when it first reached the target, and its last test on fresh episodes."""
-    metrics, timings = read_lines(folder / METRICS), read_lines(folder / TIMINGS)
-    card = json.loads((folder / CARD).read_text())
-    curve = [
-        {
-            "step": row["step"],
-            "seconds": round(time["seconds"], 2),
-            "success": row["test/success_rate"],
-            "moved": row["test/moved_rate"],
-        }
-        for row, time in zip(metrics, timings, strict=True)
-    ]
-    first = next((point for point in curve if point["success"] >= target), None)
-    if card["trained"]["steps"] != curve[-1]["step"]:
-        raise UserError(f"{folder}: the policy is of another run than the curve")
-    return {
-        "steps_to_target": first and first["step"],
-        "seconds_to_target": first and first["seconds"],
-        "last_success": curve[-1]["success"],
-        "final_success": card["test"]["success_rate"],
-        "final_interval": [card["test"]["success_low"], card["test"]["success_high"]],
-        "steps": curve[-1]["step"],
-        "seconds": curve[-1]["seconds"],
-        "commit": card["provenance"]["commit"],
-        "curve": curve,
     }
 
 

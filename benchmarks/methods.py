@@ -1,15 +1,13 @@
 """Model-free methods at one budget of env steps (Duan et al. 2016): `python -m benchmarks.methods`.
 
-Every task, method and seed is one cell, kept in a file of its own as soon as it is done, so a benchmark
+Every task, method and seed is one cell, kept in a folder of its own as soon as it is done, so a benchmark
 that is cut off goes on with the next one. The table goes to benchmarks/results/methods.json.
 """
 
 import dataclasses
 import json
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from time import process_time
 from typing import Any, NamedTuple
@@ -17,13 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import tyro
-from tqdm import tqdm
 
+from benchmarks.cells import Cell, complete, in_process, refuse_other
 from benchmarks.report import at_least, machine, publish
 from her_robotics.cli.making import env_maker
 from her_robotics.config import EnvConfig
 from her_robotics.demos.demo import table
-from her_robotics.errors import UserError
 from her_robotics.evaluate import evaluate
 from her_robotics.files import write_text
 from her_robotics.learner import MakeEnv, read_task
@@ -32,7 +29,7 @@ from her_robotics.train import TEST
 
 HINDSIGHT = ("ddpg_her",)
 """Methods that need goals to choose from."""
-NONE = "-"
+NONE, RESULT = "-", "result.json"
 
 
 class BenchmarkTask(NamedTuple):
@@ -87,16 +84,34 @@ class Arguments:
     """Print the result as one JSON object instead of the table."""
 
 
-class Cell(NamedTuple):
-    """One run of the comparison."""
+@dataclass(frozen=True)
+class Comparison:
+    """What the cells are: a method learns a task, and its result is one file."""
 
-    task: str
-    method: str
-    seed: int
+    given: Arguments
 
-    def path(self, runs: Path) -> Path:
-        """The file of its result."""
-        return runs / f"{self.task}-{self.method}-s{self.seed}.json"
+    def path(self, cell: Cell) -> Path:
+        """The file of a cell's result."""
+        return self.given.runs / cell.name / RESULT
+
+    def result(self, cell: Cell) -> dict[str, Any]:
+        """Of a cell that has finished."""
+        return json.loads(self.path(cell).read_text(encoding="utf-8"))
+
+    def is_done(self, cell: Cell) -> bool:
+        """Whether a cell's result is there.
+
+        Raises:
+            UserError: if it is one of other settings.
+        """
+        path = self.path(cell)
+        if path.exists():
+            refuse_other(path.parent, self.result(cell)["settings"], settings(self.given))
+        return path.exists()
+
+    def run(self, cell: Cell) -> None:
+        """Run a cell from its start."""
+        in_process(run_cell, self.given, cell)
 
 
 def main() -> int:
@@ -104,18 +119,10 @@ def main() -> int:
     given = tyro.cli(Arguments, description=__doc__)
     refuse_nonsense(given)
     where = machine()
-    given.runs.mkdir(parents=True, exist_ok=True)
-    cells = list_cells(given)
-    try:
-        left = [cell for cell in cells if not is_done(given, cell)]
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    failures = run_cells(given, left, done=len(cells) - len(left))
-    if failures:
-        print("\n".join(failures), file=sys.stderr)
-        return 1
-    results = sum_up(given, cells)
+    work, cells = Comparison(given), list_cells(given)
+    if code := complete(work, cells, given.workers):
+        return code
+    results = sum_up(work, cells)
     publish("methods", given, where, results, packages=("cma",))
     if not given.json:
         print(format_results(results))
@@ -154,45 +161,18 @@ def settings(given: Arguments) -> dict[str, Any]:
     return {name: value for name, value in _plain(given).items() if name in names}
 
 
-def is_done(given: Arguments, cell: Cell) -> bool:
-    """Whether a cell's result is there.
-
-    Raises:
-        UserError: if it is one of other settings.
-    """
-    path = cell.path(given.runs)
-    if not path.exists():
-        return False
-    found = json.loads(path.read_text(encoding="utf-8"))["settings"]
-    if found != settings(given):
-        raise UserError(
-            f"{path} was measured with {found}, not {settings(given)}: give another folder with --runs"
-        )
-    return True
-
-
-def run_cells(given: Arguments, cells: list[Cell], done: int) -> list[str]:
-    """Run cells in processes of their own; a line for each that failed."""
-    failures = []
-    with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
-        jobs = {cell: pool.submit(run_cell, given, cell) for cell in cells}
-        for cell, job in tqdm(jobs.items(), initial=done, total=done + len(cells), unit="cell"):
-            error = job.exception()
-            if error is not None:
-                failures.append(f"{'/'.join(map(str, cell))}: {type(error).__name__}: {error}")
-    return failures
-
-
 def run_cell(given: Arguments, cell: Cell) -> None:
     """Learn, test along the way, and write the result down."""
     torch.set_num_threads(1)
     task = TASKS[cell.task]
     problem = Problem(task.make_env, given.budget, cell.seed, given.hidden, task.goals)
     began = process_time()
-    curve = measure(cell.method, problem, given.tests, given.episodes)
+    curve = measure(cell.variant, problem, given.tests, given.episodes)
     seconds = round(process_time() - began, 2)
     content = {"settings": settings(given), "processor_seconds": seconds, "curve": curve}
-    write_text(cell.path(given.runs), json.dumps(content, indent=2) + "\n")
+    path = Comparison(given).path(cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def measure(method: str, problem: Problem, tests: int, episodes: int) -> list[dict[str, float]]:
@@ -214,20 +194,16 @@ def measure(method: str, problem: Problem, tests: int, episodes: int) -> list[di
     return curve
 
 
-def sum_up(given: Arguments, cells: list[Cell]) -> dict[str, Any]:
+def sum_up(work: Comparison, cells: list[Cell]) -> dict[str, Any]:
     """Every cell's figures, and their means and deviations over seeds.
 
     ``return`` and ``success`` are those of the last test; ``mean_return`` is over all tests along the
     way, as in Duan et al. (2016), so that learning soon counts too.
     """
     found: dict[str, Any] = {}
-    for task in given.tasks:
-        for method in given.methods:
-            runs = [
-                json.loads(cell.path(given.runs).read_text(encoding="utf-8"))
-                for cell in cells
-                if cell[:2] == (task, method)
-            ]
+    for task in work.given.tasks:
+        for method in work.given.methods:
+            runs = [work.result(cell) for cell in cells if cell[:2] == (task, method)]
             if runs:
                 found.setdefault(task, {})[method] = _figures(runs, TASKS[task].goals)
     return {"deviation": "of seeds, with n - 1", "tasks": found}

@@ -8,15 +8,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from benchmarks.cells import Cell, run_cells
 from benchmarks.methods import (
     Arguments,
-    Cell,
+    Comparison,
     format_results,
-    is_done,
     list_cells,
     refuse_nonsense,
     run_cell,
-    run_cells,
     sum_up,
 )
 from her_robotics.cli.making import env_maker
@@ -166,14 +165,14 @@ def arguments(folder: Path, **options: Any) -> Arguments:
 
 def test_a_benchmarks_cells_are_done_once_and_summed_up(tmp_path: Path) -> None:
     given = arguments(tmp_path)
-    cells = list_cells(given)
+    work, cells = Comparison(given), list_cells(given)
     assert Cell("pendulum", "ddpg_her", 0) not in cells, "hindsight needs goals to choose from"
     assert len(cells) == 6
     for cell in cells:
-        assert not is_done(given, cell)
+        assert not work.is_done(cell)
         run_cell(given, cell)
-        assert is_done(given, cell)
-    results = sum_up(given, cells)
+        assert work.is_done(cell)
+    results = sum_up(work, cells)
     figures = results["tasks"]["point_robot"]["ddpg_her"]
     assert [point["step"] for point in figures["runs"][0]["curve"]] == [80, 160]
     last = [run["curve"][-1]["return"] for run in figures["runs"]]
@@ -185,18 +184,17 @@ def test_a_benchmarks_cells_are_done_once_and_summed_up(tmp_path: Path) -> None:
     assert "pendulum, success" not in header
     assert first.startswith("random")
     assert second.split()[-1] == "-"
-    with pytest.raises(UserError, match="was measured with"):
-        is_done(arguments(tmp_path, budget=240), cells[0])
+    with pytest.raises(UserError, match="was run with budget = 160, not 240: give another folder"):
+        Comparison(arguments(tmp_path, budget=240)).is_done(cells[0])
 
 
 def test_a_benchmark_runs_its_cells_in_processes_and_tells_which_failed(tmp_path: Path) -> None:
-    given = arguments(tmp_path / "cells")
-    (tmp_path / "cells").mkdir()
+    work = Comparison(arguments(tmp_path / "cells"))
     good, bad = Cell("point_robot", "random", 0), Cell("point_robot", "nothing", 0)
-    (failure,) = run_cells(given, [good, bad], done=0)
+    (failure,) = run_cells(work, [good, bad], workers=2)
     assert failure == "point_robot/nothing/0: KeyError: 'nothing'"
-    assert is_done(given, good)
-    assert not is_done(given, bad)
+    assert work.is_done(good)
+    assert not work.is_done(bad)
 
 
 @pytest.mark.parametrize(

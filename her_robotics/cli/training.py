@@ -41,11 +41,30 @@ def train(arguments: list[str]) -> int:
             config = read_config(Path(resume))
             make_env = env_maker(config.env, Path(resume))
             return Session(config, Path(resume), make_env, resume=True).run()
+    if wants_help:
+        print(HELP.format(tasks=", ".join(shipped_tasks())), flush=True)
+    config = configure(task, arguments, env)
+    folder = Path(out) if out else default_folder(config.env.task, config.seed)
+    session = Session(config, folder, env_maker(config.env), weights=_weights(config))
+    if config.env.goal == "image":
+        copy_encoder(encoder_folder(config.env), folder)
+    return session.run()
+
+
+def configure(task: str | None, arguments: list[str], env: str | None = None) -> Config:
+    """The settings that a command line of ``train`` asks for.
+
+    Args:
+        task: whose settings they are on top of; None for those of any goal env, or of fetch_reach.
+        arguments: options of ``Config``.
+        env: what ``--env`` named, if it did.
+
+    Raises:
+        UserError: if one is unknown or not allowed.
+    """
     base = load_task_config(task or (GOAL_ENV if env else "fetch_reach"))
     if env:
         base = dataclasses.replace(base, env=dataclasses.replace(base.env, task=task_name(env)))
-    if wants_help:
-        print(HELP.format(tasks=", ".join(shipped_tasks())), flush=True)
     # Booleans are given as in YAML: --video.enabled false.
     arguments = [re.sub(r"(^|=)(true|false)$", _capitalised, argument) for argument in arguments]
     config = validate(parse(Config, arguments, "her-robotics train [TASK]", base))
@@ -53,11 +72,7 @@ def train(arguments: list[str]) -> int:
         raise UserError(
             "name a task as the first argument (train fetch_push), any other env by --env"
         )
-    folder = Path(out) if out else default_folder(config.env.task, config.seed)
-    session = Session(config, folder, env_maker(config.env), weights=_weights(config))
-    if config.env.goal == "image":
-        copy_encoder(encoder_folder(config.env), folder)
-    return session.run()
+    return config
 
 
 def _weights(config: Config) -> dict[str, torch.Tensor] | None:
