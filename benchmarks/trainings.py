@@ -72,9 +72,7 @@ class Trainings:
             else:
                 if (folder / CONFIG).exists():  # cut off before there was anything to go on from
                     shutil.rmtree(folder)
-                command += [cell.task, "--seed", str(cell.seed), "--out", str(folder), *FIXED]
-                command += self._physics(cell)
-                command += self.options(cell.task, cell.variant).split()
+                command += self.arguments(cell)
             threads = {"OMP_NUM_THREADS": "1"} if self.workers > 1 else {}
             environment = {**os.environ, **threads}
             code = subprocess.run(
@@ -83,8 +81,12 @@ class Trainings:
         if code:
             raise UserError(f"exit code {code}: see {log.name}")
 
-    def _physics(self, cell: Cell) -> list[str]:
-        return ["--env.num-threads", "1"] if self.workers > 1 and cell.task in TASKS else []
+    def arguments(self, cell: Cell) -> list[str]:
+        """What `her-robotics train` is told to train a cell from its start."""
+        physics = ["--env.num-threads", "1"] if self.workers > 1 and cell.task in TASKS else []
+        options = self.options(cell.task, cell.variant).split()
+        where = ["--seed", str(cell.seed), "--out", str(self.folder(cell))]
+        return [cell.task, *where, *FIXED, *physics, *options]
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,8 @@ TIMES = {"step": STEPS, "seconds": Range(0.0, 1e12)}
 """What is drawn, and what it may be."""
 GRID = 200
 """Points at which the curves of several runs are compared."""
+COLOURS = [f"C{index}" for index in range(10)]
+"""Of the curves in a panel."""
 
 
 class Curve(NamedTuple):
@@ -97,16 +99,48 @@ def plot_runs(folders: list[Path], output: Path) -> None:
         _draw_groups(axes, groups)
 
 
+def plot_panels(
+    output: Path, panels: Mapping[str, Mapping[str, Sequence[Path]]], columns: int
+) -> None:
+    """Draw runs into panels, success against env steps, with intervals as ``plot_runs`` has them.
+
+    Args:
+        output: the picture.
+        panels: by title, and then by label, the run folders that one curve is of.
+        columns: panels side by side.
+
+    Raises:
+        UserError: if a folder holds no run with tests.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (4.6 * columns, 3.4 * rows)
+    with picture(output, columns, rows, figsize=size, sharey=True) as axes:
+        for axis, (title, lines) in zip(axes, panels.items(), strict=False):
+            for colour, (label, folders) in zip(
+                itertools.cycle(COLOURS), lines.items(), strict=False
+            ):
+                curves = [read_curve(folder)._replace(label=label) for folder in folders]
+                _draw(axis, label, curves, "steps", colour)
+            axis.set(title=title, xlabel="env steps", ylim=(-0.02, 1.02))
+            axis.grid(alpha=0.3)
+            axis.legend(fontsize="small")
+        for axis in axes[::columns]:
+            axis.set_ylabel("success at the last step")
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+
+
 @contextmanager
-def picture(output: Path, columns: int, **options: Any) -> Generator[Any]:
-    """Axes in a row, ``(columns,)``, to draw into; saved as a PNG if nothing went wrong.
+def picture(output: Path, columns: int, rows: int = 1, **options: Any) -> Generator[Any]:
+    """Axes row by row, ``(rows * columns,)``, to draw into; saved as a PNG if nothing went wrong.
 
     Raises:
         OSError: if it cannot be written.
     """
-    figure, axes = plt.subplots(1, columns, squeeze=False, layout="constrained", **options)
+    figure, axes = plt.subplots(rows, columns, squeeze=False, layout="constrained", **options)
     try:
-        yield axes[0]
+        yield axes.ravel()
         with replacing(output) as aside:
             figure.savefig(aside, format="png", dpi=130)
     finally:

@@ -1,0 +1,83 @@
+"""Each lever off, one at a time: `python -m benchmarks.ablation fetch_push --seeds 0 1 --steps 40000`.
+
+A variant is the task as it ships but for one setting; ``full`` is the task as it ships. Every run is a
+`her-robotics train` in a process and folder of its own, so an ablation that is cut off goes on where it was.
+The summary, the table and the picture, in which every variant has a panel beside ``full``, go to
+benchmarks/results/.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from benchmarks.grid import GridArguments, run_grid
+
+FULL = "full"
+LEVERS = {
+    FULL: "",
+    "no-guide": "--exploration.guide.name none",
+    "guide-keeps-episodes": "--exploration.guide.stretch 1e9",
+    "no-lookahead": "--agent.lookahead 1",
+    "no-blur": "--replay.blur 0",
+    "no-average": "--agent.average 1",
+    "slow-targets": "--agent.tau 0.005",
+    "small-steps": "--agent.actor-lr 0.001 --agent.critic-lr 0.001",
+    "two-layers": "--agent.hidden 128 128",
+    "absolute-goals-alone": "--agent.relative-goal false",
+    "no-hindsight": "--replay.strategy none",
+    "future-k1": "--replay.strategy future --replay.k 1",
+    "future-k4": "--replay.strategy future --replay.k 4",
+    "action-l2-1": "--agent.action-l2 1",
+    "discount-0.98": "--agent.gamma 0.98",
+    "no-clip": "--agent.clip-target false",
+}
+"""What makes each variant of every task."""
+OWN = {
+    "fetch_push": {"relay": "--exploration.guide.name relay"},
+    "fetch_pick_and_place": {
+        "mover": "--exploration.guide.name mover",
+        "no-drift": "--exploration.guide.drift 0",
+        "noise-of-push": "--exploration.epsilon 0.3 --exploration.sigma 0.2",
+        "width-128": "--agent.hidden 128 128 128",
+    },
+}
+"""The same for what a task has of its own; its keys are the tasks there are."""
+
+
+@dataclass(frozen=True)
+class Arguments(GridArguments):
+    """Train a task without each of its levers."""
+
+    tasks: Annotated[tuple[str, ...], tyro.conf.Positional] = tuple(OWN)
+    """Tasks: fetch_push, fetch_pick_and_place or both."""
+    seeds: tuple[int, ...] = (0, 1)
+    """Seeds, a run each for every task and variant."""
+    runs: Path = Path("runs/benchmarks/ablation")
+    """Where the run folders go."""
+
+
+def main() -> int:
+    """Run the benchmark; 0 if every run finished."""
+    given = tyro.cli(Arguments, prog="python -m benchmarks.ablation", description=__doc__)
+    for task in given.tasks:
+        if task not in OWN:
+            print(f"unknown task {task!r}: choose among {', '.join(OWN)}", file=sys.stderr)
+            return 2
+    variants = {task: {**LEVERS, **OWN[task]} for task in given.tasks}
+    label = f"-{given.tasks[0]}" if len(given.tasks) == 1 else ""
+    return run_grid("ablation", given, variants, beside_full, label)
+
+
+def beside_full(variant: str, drawn: Sequence[str]) -> list[tuple[str, str]]:
+    """A panel for each variant, all of them with ``full``."""
+    if variant == FULL:
+        return [(other, FULL) for other in drawn if other != FULL] or [("", FULL)]
+    return [(variant, variant)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
