@@ -173,6 +173,11 @@ class ExplorationConfig:
     """Share of steps whose action is uniformly random."""
     random_episodes: Count = 8
     """Episodes of uniformly random actions before the policy is used."""
+    count_bonus: NonNegative = 0.0
+    """α of the reward α / √N added for coming to where the achieved goal lay N times relative to the desired
+    one; 0 does without (the count-based exploration of Andrychowicz et al. 2017)."""
+    count_cell: Positive = 0.01
+    """Width of the cells that are counted, in the goal's unit."""
     guide: GuideConfig = field(default_factory=GuideConfig)
 
 

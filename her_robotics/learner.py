@@ -12,6 +12,7 @@ import torch
 
 from .agents import AGENTS, Agent
 from .config import AgentConfig, Config, Count, ExplorationConfig, Fraction, NonNegative
+from .counting import Counts
 from .errors import UserError, first_line
 from .evaluate import Evaluation, evaluate
 from .exploration import Exploration
@@ -71,6 +72,7 @@ class Learner:
     replay: Replay
     exploration: Exploration
     guide: Guide | None = None
+    counts: Counts | None = None
     progress: Progress = field(default_factory=Progress)
     averages: Averages = field(default_factory=Averages)
     best_policy: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -95,6 +97,7 @@ class Learner:
             "replay": self.replay.state_dict(),
             "exploration": json.dumps(self.exploration.generator.bit_generator.state),
             "guide": self.guide.state_dict() if self.guide else None,
+            "counts": self.counts.state_dict() if self.counts else None,
             "torch": torch.get_rng_state(),
             "progress": vars(self.progress).copy(),
             "averages": self.averages.state_dict(),
@@ -119,6 +122,8 @@ class Learner:
         self.exploration.generator.bit_generator.state = json.loads(state["exploration"])
         if self.guide:
             self.guide.load_state_dict(state["guide"])
+        if self.counts:
+            self.counts.load_state_dict(state["counts"])
         torch.set_rng_state(state["torch"])
         if missing := vars(Progress()).keys() - state["progress"].keys():
             raise ValueError(f"its progress lacks {', '.join(sorted(missing))}")
@@ -212,7 +217,10 @@ def build(
             f"replay.capacity = {config.replay.capacity} holds {room} episodes of "
             f"{task.shape.horizon} steps, fewer than env.num_envs = {config.env.num_envs}"
         )
-    agent = AGENTS[config.agent.name](task.shape, config.agent, task.reward_range)
+    bonus, cell = config.exploration.count_bonus, config.exploration.count_cell
+    counts = Counts(task.shape, bonus, cell) if bonus else None
+    taught = counts.rewarded(task) if counts else task
+    agent = AGENTS[config.agent.name](task.shape, config.agent, taught.reward_range)
     if weights is not None:
         try:
             agent.start_from(weights)
@@ -230,7 +238,7 @@ def build(
             config.replay.capacity,
             STRATEGIES[config.replay.strategy],
             config.replay.k,
-            task.reward,
+            taught.reward,
             config.seed,
             config.agent.lookahead,
             config.agent.td_lambda,
@@ -238,6 +246,7 @@ def build(
         ),
         exploration=Exploration(config.exploration, config.seed + 1, task.shape.choices),
         guide=_build_guide(config, task),
+        counts=counts,
     )
 
 

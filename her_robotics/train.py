@@ -69,6 +69,8 @@ def _cycle(learner: Learner, watch: Stopwatch) -> None:
     if len(episodes.action):
         learner.replay.add(episodes)
         agent.observe(episodes)
+        if learner.counts:
+            learner.counts.observe(episodes)
         if learner.guide:
             with watch("guide"):
                 learner.guide.learn(episodes)
@@ -126,10 +128,12 @@ def _updates_due(learner: Learner) -> int:
 
 def _training_metrics(learner: Learner, episodes: Episodes) -> dict[str, float]:
     played = judge(episodes, learner.task)
+    bonus = {"train/bonus": learner.counts.mean(episodes)} if learner.counts else {}
     return {
         "train/success_rate": played.success_rate,
         "train/moved_rate": played.moved_rate,
         "train/return": played.mean_return,
+        **bonus,
     }
 
 
