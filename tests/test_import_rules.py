@@ -28,7 +28,7 @@ LAYERS: tuple[set[str], ...] = (
         "gradients",
         "statistics",
     },
-    {"replay", "goals", "exploration", "counting", "known_mdp"},
+    {"replay", "goals", "exploration", "counting", "known_mdp", "world_model"},
     {"agents"},
     {"rollout", "evaluate"},
     {REST},

@@ -35,7 +35,7 @@ SHORT = 900
 """Env steps in which nothing need be learnt."""
 MARGIN = 0.5
 """Share of random actions' loss that a method must at least save."""
-BUDGETS = {"ddpg": 2000, "svg": 2000, "ddpg_her": 1200}
+BUDGETS = {"ddpg": 2000, "svg": 2000, "ddpg_her": 1200, "svg_infinity": 1600}
 EVOLUTION = ("cem", "cma_es")
 """They search a space of parameters blindly, and get a small one."""
 BUDGET = 8000

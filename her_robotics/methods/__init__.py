@@ -1,4 +1,4 @@
-"""Model-free methods, alike in what they are given and what they give (after Duan et al. 2016)."""
+"""Methods alike in what they are given and what they give (after Duan et al. 2016); one has a model."""
 
 from .cem import cem
 from .cma_es import cma_es
@@ -8,6 +8,7 @@ from .random import random
 from .reinforce import reinforce
 from .reps import reps
 from .rwr import rwr
+from .svg_infinity import svg_infinity
 from .tnpg import tnpg
 from .trpo import trpo
 
@@ -25,5 +26,6 @@ METHODS: dict[str, Method] = {
     "ddpg": ddpg,
     "svg": svg,
     "ddpg_her": ddpg_her,
+    "svg_infinity": svg_infinity,
 }
 """In the lecture's order, then this project's own."""
