@@ -52,24 +52,29 @@ def _is_count(value: object) -> bool:
 
 
 class Stopwatch:
-    """Time spent in named activities."""
+    """Time spent in named activities: on the clock, and by the process's threads on all processors."""
 
     def __init__(self) -> None:
         self._spent: dict[str, float] = {}
+        self._worked: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, activity: str) -> Generator[None]:
         """Time the body of a ``with`` statement."""
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
+            spent, worked = time.perf_counter() - start, time.process_time() - worked
             self._spent[activity] = self._spent.get(activity, 0.0) + spent
+            self._worked[activity] = self._worked.get(activity, 0.0) + worked
 
     def take(self, steps: int) -> dict[str, float]:
-        """Seconds per activity since the last call, and env steps per second of them, tests left out."""
+        """Seconds and processor seconds per activity since the last call, and env steps per second of the
+        former, tests left out."""
         training = math.fsum(time for name, time in self._spent.items() if name != "test")
         figures = {f"seconds/{name}": time for name, time in self._spent.items()}
+        figures |= {f"processor/{name}": time for name, time in self._worked.items()}
         self._spent.clear()
+        self._worked.clear()
         return {**figures, "steps_per_second": steps / training if training else float("nan")}

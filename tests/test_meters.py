@@ -81,9 +81,15 @@ def test_a_saved_state_does_not_follow_what_comes_later() -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The readings that the stopwatch meets, first to last."""
+    """The readings that the stopwatch meets, first to last; two processors work all the time."""
     readings: list[float] = []
-    fake = SimpleNamespace(perf_counter=lambda: readings.pop(0))
+    met: list[float] = [0.0]
+
+    def perf_counter() -> float:
+        met[0] = readings.pop(0)
+        return met[0]
+
+    fake = SimpleNamespace(perf_counter=perf_counter, process_time=lambda: 2.0 * met[0])
     monkeypatch.setattr(meters, "time", fake)
     return readings
 
@@ -96,7 +102,8 @@ def test_time_is_summed_by_activity_and_tests_do_not_slow_the_rate(clock: list[f
             pass
     figures = watch.take(steps=60)
     seconds = {"seconds/env": 5.0, "seconds/update": 1.0, "seconds/test": 100.0}
-    assert figures == {**seconds, "steps_per_second": 10.0}
+    processor = {"processor/env": 10.0, "processor/update": 2.0, "processor/test": 200.0}
+    assert figures == {**seconds, **processor, "steps_per_second": 10.0}
 
 
 def test_time_counts_even_if_the_activity_fails(clock: list[float]) -> None:
@@ -104,7 +111,8 @@ def test_time_counts_even_if_the_activity_fails(clock: list[float]) -> None:
     clock += [0.0, 4.0]
     with pytest.raises(ZeroDivisionError), watch("env"):
         raise ZeroDivisionError
-    assert watch.take(steps=8) == {"seconds/env": 4.0, "steps_per_second": 2.0}
+    expected = {"seconds/env": 4.0, "processor/env": 8.0, "steps_per_second": 2.0}
+    assert watch.take(steps=8) == expected
 
 
 def test_a_watch_that_was_taken_starts_anew_and_has_no_rate(clock: list[float]) -> None:
