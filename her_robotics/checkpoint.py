@@ -1,9 +1,10 @@
 """What outlives a process: the checkpoint that training resumes from, and the policy to act with."""
 
-import hashlib
-import io
-import warnings
-import zipfile
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +13,18 @@ import torch
 
 from .agents import AGENTS, Policy
 from .config import AgentConfig, EnvConfig
+from .episode_files import EpisodeFiles, Segment
 from .errors import first_line
 from .files import replacing
+from .sealed import read_sealed, write_sealed
 from .strict import from_mapping, shown, to_mapping
-from .types import EpisodeShape
+from .types import Episodes, EpisodeShape
 from .weights import CheckpointError, SealedFiles
 
-CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "policy.safetensors", "policy.json"
+CHECKPOINT, PREVIOUS, EPISODES = "checkpoint.pt", "checkpoint.previous.pt", "episodes"
+WEIGHTS, CARD = "policy.safetensors", "policy.json"
 FILES = SealedFiles("policy", WEIGHTS, CARD)
-_DIGEST_SIZE = hashlib.sha256().digest_size
+_NAMED = "episode_files"  # stands where a replay's episodes do in its state
 
 
 class SavedPolicy(NamedTuple):
@@ -39,79 +43,145 @@ class SavedPolicy(NamedTuple):
     card: dict[str, Any]
 
 
+class Checkpoints:
+    """The last two checkpoints of a run: small sealed files, and beside them the episodes both need.
+
+    Episodes are written once, when they are new (see ``episode_files``), so that a checkpoint costs the
+    same however full the replay is.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._newest, self._previous = folder / CHECKPOINT, folder / PREVIOUS
+        self._replays: dict[str, EpisodeFiles] = {}
+        self._needed: dict[str, list[Segment]] | None = None  # by the last checkpoint that is whole
+        self._newest_is_whole = True
+
+    def save(self, state: dict[str, Any]) -> int:
+        """Write a checkpoint; until it is whole the last two stay. Returns the bytes written.
+
+        Raises:
+            OSError: if it cannot be written (torch says RuntimeError to some of these).
+        """
+        before = sum(each.bytes_written for each in self._replays.values())
+        small = _exchanged(state, _is_replay, self._write_episodes)
+        with replacing(self._newest) as aside:
+            write_sealed(aside, small)
+            size = aside.stat().st_size
+            # A damaged one must not take the place of the one that served instead of it.
+            if self._newest_is_whole and self._newest.is_file():
+                os.replace(self._newest, self._previous)
+        self._newest_is_whole = True
+        self._remove_unneeded()
+        return size + sum(each.bytes_written for each in self._replays.values()) - before
+
+    def load(self) -> dict[str, Any]:
+        """Read the newest checkpoint, or else the one before it, and say so.
+
+        Raises:
+            CheckpointError: if there is none, or none is whole and ours.
+        """
+        problems = []
+        for path in (self._newest, *([self._previous] if self._previous.exists() else [])):
+            try:
+                state = self._read(path)
+            except CheckpointError as error:
+                problems.append(f"{error}")
+                continue
+            if problems:
+                print(f"warning: {problems[0]}; {PREVIOUS} serves instead", file=sys.stderr)
+            self._newest_is_whole = not problems
+            self._needed = {name: list(each.segments) for name, each in self._replays.items()}
+            return state
+        raise CheckpointError(", and ".join(problems))
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        state = read_sealed(path)
+        if not isinstance(state, dict) or "progress" not in state:
+            raise CheckpointError(f"{path} is not a checkpoint of this project")
+        self._replays = {}
+        try:
+            return _exchanged(state, _names_episodes, self._read_episodes)
+        except Exception as error:  # what names episodes may be wrong in as many ways as a pickle
+            raise CheckpointError(f"{path} is not a checkpoint: {first_line(error)}") from error
+
+    def _write_episodes(self, name: str, replay: dict[str, Any]) -> dict[str, Any]:
+        parts = {part: replay[part].numpy() for part in Episodes._fields}
+        rest = {key: value for key, value in replay.items() if key not in parts}
+        return {**rest, _NAMED: self._files_of(name).write(replay["added"], parts)}
+
+    def _read_episodes(self, name: str, replay: dict[str, Any]) -> dict[str, Any]:
+        parts = self._files_of(name).read(replay["added"], replay[_NAMED])
+        rest = {key: value for key, value in replay.items() if key != _NAMED}
+        return {**rest, **{part: torch.from_numpy(values) for part, values in parts.items()}}
+
+    def _files_of(self, name: str) -> EpisodeFiles:
+        if not re.fullmatch(r"[a-z_]{1,40}(\.[a-z_]{1,40})*", name):
+            raise ValueError(f"a replay is called {shown(name)}")
+        if name not in self._replays:
+            self._replays[name] = EpisodeFiles(self._folder / EPISODES / name)
+        return self._replays[name]
+
+    def _remove_unneeded(self) -> None:
+        """Remove the segments that neither this checkpoint needs nor the one before it."""
+        before = self._needed
+        self._needed = {name: list(each.segments) for name, each in self._replays.items()}
+        if before is None:  # there may be one that needs others
+            return
+        for name, files in self._replays.items():
+            with contextlib.suppress(OSError):  # they take room and do no harm
+                files.keep([*before.get(name, []), *files.segments])
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is something to resume from."""
+    return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
+
+
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``checkpoint.pt``, sealed by its SHA-256; until it is whole the previous one stays.
+    """Write a checkpoint that is not one of a series: all of its episodes are written.
 
     Raises:
         OSError: if it cannot be written.
     """
-    with replacing(folder / CHECKPOINT) as aside:
-        with aside.open("wb") as file:
-            torch.save(state, file)
-        with aside.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-        with aside.open("ab") as file:
-            file.write(digest)
+    Checkpoints(folder).save(state)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:
-    """Read ``checkpoint.pt``; only tensors and plain values are accepted, never code.
+    """The state that training goes on from.
 
     Raises:
-        CheckpointError: if it is missing, damaged or holds anything else.
+        CheckpointError: if there is none, or none is whole and ours.
     """
-    path = folder / CHECKPOINT
-    if not path.is_file():
-        raise CheckpointError(f"{folder} holds no {CHECKPOINT} to resume from")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
-    if hashlib.sha256(body).digest() != digest:
-        raise CheckpointError(
-            f"{path} is not a whole checkpoint: its checksum is not its content's"
-        )
-    try:
-        _refuse_compressed(body)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state = torch.load(io.BytesIO(body), weights_only=True)
-        _refuse_claims(state)
-    except Exception as error:  # the unpickler refuses hostile content in many ways
-        raise CheckpointError(f"{path} is not a checkpoint: {first_line(error)}") from error
-    if not isinstance(state, dict) or "progress" not in state:
-        raise CheckpointError(f"{path} is not a checkpoint of this project")
-    return state
+    return Checkpoints(folder).load()
 
 
-def _refuse_claims(state: Any) -> None:
-    """Refuse tensors of more numbers than their file holds: to touch one may take any memory.
-
-    Raises:
-        CheckpointError: if there is one.
-    """
-    seen: set[int] = set()
-    left = [state]
-    while left:
-        value = left.pop()
-        if isinstance(value, torch.Tensor) and value.nbytes > value.untyped_storage().nbytes():
-            raise CheckpointError(f"a tensor claims {value.numel():,d} numbers that it has not")
-        if isinstance(value, (dict, list, tuple)) and id(value) not in seen:
-            seen.add(id(value))  # what is referred to often is looked at once
-            left += value.values() if isinstance(value, dict) else value
+def _is_replay(value: Any) -> bool:
+    """Whether this is what ``Replay.state_dict`` gives."""
+    return isinstance(value, dict) and value.keys() >= {"added", *Episodes._fields}
 
 
-def _refuse_compressed(body: bytes) -> None:
-    """Refuse an archive of compressed parts: we write none, and a small one may unpack to any size.
+def _names_episodes(value: Any) -> bool:
+    return isinstance(value, dict) and _NAMED in value
 
-    Raises:
-        CheckpointError: if there is one.
-        zipfile.BadZipFile: if it is no archive.
-    """
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-            raise CheckpointError("its parts are compressed, which ours never are")
+
+def _exchanged(
+    value: Any,
+    which: Callable[[Any], bool],
+    exchange: Callable[[str, dict[str, Any]], dict[str, Any]],
+    name: str = "",
+) -> Any:
+    """A nested state with each dict that ``which`` picks exchanged; where it stands is its name."""
+    if which(value):
+        return exchange(name.lstrip("."), value)
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _exchanged(inner, which, exchange, f"{name}.{key}") for key, inner in value.items()
+    }
 
 
 def save_policy(

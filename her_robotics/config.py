@@ -194,7 +194,7 @@ class TrainConfig:
     start_from: str | None = None
     """A policy whose weights the actor starts with: the folder of a run, or the task of one that ships. It is
     tested before the first step, so that it is kept if nothing better is learnt. Critics start afresh."""
-    checkpoint_seconds: NonNegative = 120.0
+    checkpoint_seconds: NonNegative = 60.0
     """Least time between checkpoints; one is also written at the end."""
     torch_threads: Workers = 0
     """Threads of the updates; 0 leaves the choice to torch."""

@@ -57,9 +57,27 @@ def append(path: Path, text: str) -> None:
     Raises:
         OSError: if it cannot be written.
     """
+    append_bytes(path, text.encode("utf-8"))
+
+
+def append_bytes(path: Path, content: bytes, end: int | None = None) -> None:
+    """Add to a file, and have it on the disk; where that fails the file stays as it was.
+
+    Args:
+        path: the file, made if there is none.
+        content: what to add.
+        end: bytes of the file to add it behind: what lies there, left by a write that was cut short,
+            goes. None adds behind them all.
+
+    Raises:
+        OSError: if it cannot be written, or the file is shorter than ``end``.
+    """
     with path.open("ab", buffering=0) as file:
-        before = file.tell()
-        content = text.encode("utf-8")
+        if end is not None:
+            if file.tell() < end:
+                raise OSError(errno.EIO, "has lost its end", str(path))
+            file.truncate(end)
+        before = file.seek(0, os.SEEK_END)
         try:
             # A disk that fills up takes a part and does not say so.
             if file.write(content) < len(content):

@@ -90,6 +90,11 @@ class Learner:
         act = self.agent.averaged.act
         return evaluate(self.test_env, self.task, act, episodes, seed, stream, self.lose)
 
+    @property
+    def replay_bytes(self) -> int:
+        """Bytes of episodes that a checkpoint refers to when the replay, and a guide's, is full."""
+        return self.replay.nbytes + (self.guide.replay_bytes if self.guide else 0)
+
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to equal an uninterrupted one, between two cycles."""
         return {

@@ -61,6 +61,11 @@ class Replay:
         """Bytes that a replay of ``capacity`` transitions takes, known before it is built."""
         return capacity // shape.horizon * shape.floats * 4
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes when it is full."""
+        return sum(ring.nbytes for ring in self._data)
+
     def __len__(self) -> int:
         """Episodes stored."""
         return min(self.added, self.max_episodes)

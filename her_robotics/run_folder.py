@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from .checkpoint import CHECKPOINT
+from .checkpoint import has_checkpoint
 from .config import Config
 from .errors import UserError
 from .files import write_text
@@ -36,8 +36,7 @@ def create(folder: Path, config: Config) -> None:
         UserError: if it already holds a run, or cannot be written.
     """
     if (folder / CONFIG).exists():
-        resumable = (folder / CHECKPOINT).exists()
-        resume = f"go on with it by --resume {folder}, or " if resumable else ""
+        resume = f"go on with it by --resume {folder}, or " if has_checkpoint(folder) else ""
         raise UserError(f"{folder} already holds a run: {resume}give another name with --out")
     text = yaml.safe_dump({**to_mapping(config), "provenance": provenance()}, sort_keys=False)
     made = [each for each in (folder, *folder.parents) if not each.exists()]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, save_policy
+from .checkpoint import CHECKPOINT, Checkpoints, has_checkpoint, save_policy
 from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
 from .errors import UserError
@@ -54,7 +54,8 @@ class Session:
         self.config, self.folder, self._make_env = config, folder, make_env
         if config.video.enabled:
             _check_rendering(make_env)
-        state = load_checkpoint(folder) if resume else None
+        self._checkpoints = Checkpoints(folder)
+        state = self._checkpoints.load() if resume else None
         self.learner = build(config, make_env, weights)
         if state is None:
             create(folder, config)
@@ -124,14 +125,14 @@ class Session:
     def _save(self) -> None:
         """Write the checkpoint; a disk that refuses costs the checkpoint, not the run."""
         try:
-            save_checkpoint(self.folder, self.learner.state_dict())
+            self._checkpoints.save(self.learner.state_dict())
         except (OSError, RuntimeError) as error:
             text = f"warning: no checkpoint was written ({error}); the previous one stays"
             print(text, file=sys.stderr)
         self._checkpointed = time.monotonic()
 
     def _how_to_go_on(self) -> str:
-        if not (self.folder / CHECKPOINT).exists():
+        if not has_checkpoint(self.folder):
             return ""
         return f". Once that is mended: her-robotics train --resume {self.folder}"
 
@@ -201,11 +202,13 @@ class Session:
     def _announce(self) -> None:
         shape, progress = self.learner.task.shape, self.learner.progress
         memory = Replay.memory(shape, self.config.replay.capacity) / 2**20
+        kept = self.learner.replay_bytes / 2**20
         start = f"from step {progress.steps:,d} " if progress.steps else ""
         print(
             f"{self.config.env.task}: training {start}to {self.config.train.steps:,d} steps in "
             f"{self.folder}\nreplay takes {memory:,.0f} MiB for {self.config.replay.capacity:,d} "
-            f"transitions (reserved now, filled as they come)",
+            f"transitions (reserved now, filled as they come)\n"
+            f"checkpoints write what is new, and come to {kept:,.0f} MiB of episodes when that is full",
             flush=True,
         )
 

@@ -36,6 +36,7 @@ DEBUG_FILES = {
     "policy.safetensors",
     "policy.json",
     "checkpoint.pt",
+    "episodes",
     "learning_curve.png",
     "policy.mp4",
 }
@@ -284,9 +285,9 @@ def wandb_folder() -> Path:
     return folder
 
 
-def wandb_records() -> Iterator[Any]:
-    """What wandb wrote offline: a log of protocol buffers in blocks, as LevelDB's."""
-    (path,) = wandb_folder().glob("*.wandb")
+def wandb_records(folder: Path | None = None) -> Iterator[Any]:
+    """What wandb wrote offline, of the offline run or another: protocol buffers in blocks, as LevelDB's."""
+    (path,) = (folder or wandb_folder()).glob("*.wandb")
     data, position, message = path.read_bytes(), 7, b""
     while position < len(data):
         room = 2**15 - position % 2**15

@@ -20,6 +20,7 @@ from her_robotics.agents import DDPG
 from her_robotics.checkpoint import (
     CARD,
     CHECKPOINT,
+    EPISODES,
     WEIGHTS,
     CheckpointError,
     load_checkpoint,
@@ -155,6 +156,7 @@ def damage(folder: Path, name: str, change: Callable[[bytes], bytes]) -> None:
     """Put all files of a finished run into ``folder``, one of them changed."""
     for each in (CHECKPOINT, WEIGHTS, CARD):
         shutil.copy(debug_run().folder / each, folder)
+    shutil.copytree(debug_run().folder / EPISODES, folder / EPISODES, dirs_exist_ok=True)
     (folder / name).write_bytes(change((folder / name).read_bytes().rstrip(b"\n")))
 
 

@@ -11,6 +11,7 @@ import math
 import os
 import pickle
 import resource
+import shutil
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
@@ -26,17 +27,25 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from her_robotics.checkpoint import CARD, CHECKPOINT, WEIGHTS, load_checkpoint, load_policy
+from her_robotics.checkpoint import (
+    CARD,
+    CHECKPOINT,
+    EPISODES,
+    WEIGHTS,
+    load_checkpoint,
+    load_policy,
+)
 from her_robotics.config import Config
 from her_robotics.errors import UserError
 from her_robotics.learner import Learner
 from her_robotics.plots import plot_runs, read_curve
 from her_robotics.run_folder import CONFIG, METRICS, TIMINGS, read_config
+from her_robotics.sealed import read_sealed
 from her_robotics.strict import ConfigError, from_mapping, to_mapping, validate
 from her_robotics.tracking import JsonLines, read_lines
 from her_robotics.types import GoalObs
 
-from .runs import command, debug_run, start, the_one_line
+from .runs import command, debug_run, same, start, the_one_line
 
 ASKED = os.environ.get("HER_FUZZ")
 FUZZ = settings(
@@ -270,7 +279,7 @@ def sealed(card: dict[str, Any], weights: bytes) -> bytes:
 @FUZZ
 @given(changed=st.lists(changes(), min_size=1, max_size=2), vouched=st.booleans())
 def test_weights_of_anything_are_a_policy_or_refused_also_where_the_card_vouches_for_them(
-    folder: Path, changed: list[Change], vouched: bool
+    resumable: Path, changed: list[Change], vouched: bool
 ) -> None:
     weights, card = original(WEIGHTS), original(CARD)
     for change in changed:
@@ -337,6 +346,13 @@ def learner() -> Learner:
     return start(read_config(debug_run().folder))
 
 
+@pytest.fixture(scope="module")
+def resumable(folder: Path) -> Path:
+    """A folder with the episodes of a finished run, for checkpoints that need them."""
+    shutil.copytree(debug_run().folder / EPISODES, folder / EPISODES)
+    return folder
+
+
 def resume(folder: Path) -> None:
     """What resuming does first: load all, then an update and the averages of the next test."""
     state = load_checkpoint(folder)
@@ -350,19 +366,20 @@ def resume(folder: Path) -> None:
 @FUZZ
 @given(changed=st.lists(changes(), min_size=1, max_size=2), vouched=st.booleans())
 def test_a_checkpoint_of_anything_is_resumed_or_refused_also_where_its_checksum_is_right(
-    folder: Path, changed: list[Change], vouched: bool
+    resumable: Path, changed: list[Change], vouched: bool
 ) -> None:
     content = original(CHECKPOINT)
     body = content[:-32] if vouched else content
     for change in changed:
         body = change(body)
-    (folder / CHECKPOINT).write_bytes(reseal(body) if vouched else body)
-    attempt(lambda: resume(folder))
+    (resumable / CHECKPOINT).write_bytes(reseal(body) if vouched else body)
+    attempt(lambda: resume(resumable))
 
 
 @cache
-def state() -> dict[str, Any]:
-    return load_checkpoint(debug_run().folder)
+def states() -> list[dict[str, Any]]:
+    """A checkpoint as it lies on the disk, where the episodes are but named; and with them in it."""
+    return [read_sealed(debug_run().folder / CHECKPOINT), load_checkpoint(debug_run().folder)]
 
 
 TENSORS = st.sampled_from(
@@ -380,20 +397,37 @@ TENSORS = st.sampled_from(
 @FUZZ
 @given(data=st.data(), value=VALUES | TENSORS)
 def test_a_checkpoint_with_any_value_is_resumed_or_refused(
-    folder: Path, data: st.DataObject, value: Any
+    resumable: Path, data: st.DataObject, value: Any
 ) -> None:
-    path = data.draw(st.sampled_from(list(points(state()))))
+    state = data.draw(st.sampled_from(states()))
+    path = data.draw(st.sampled_from(list(points(state))))
     file = io.BytesIO()
-    torch.save(replaced(state(), path, value), file)
-    (folder / CHECKPOINT).write_bytes(reseal(file.getvalue()))
-    attempt(lambda: resume(folder))
+    torch.save(replaced(state, path, value), file)
+    (resumable / CHECKPOINT).write_bytes(reseal(file.getvalue()))
+    attempt(lambda: resume(resumable))
+
+
+@FUZZ
+@given(changed=st.lists(changes(), min_size=1, max_size=2))
+def test_episodes_of_anything_are_those_of_the_checkpoint_or_refused(
+    resumable: Path, changed: list[Change]
+) -> None:
+    (resumable / CHECKPOINT).write_bytes(original(CHECKPOINT))
+    (name,) = (path.relative_to(resumable) for path in resumable.rglob("*.episodes"))
+    content = original(str(name))
+    for change in changed:
+        content = change(content)
+    (resumable / name).write_bytes(content)
+    read = attempt(lambda: load_checkpoint(resumable))
+    (resumable / name).write_bytes(original(str(name)))
+    assert read is None or same(read, load_checkpoint(resumable))
 
 
 def test_a_tensor_that_claims_more_numbers_than_the_file_holds_is_refused(tmp_path: Path) -> None:
     lay(tmp_path)
     averages = {"sums": torch.zeros(1).expand(10**9, 1000), "counts": {}}
     file = io.BytesIO()
-    torch.save({**state(), "averages": averages}, file)
+    torch.save({**states()[1], "averages": averages}, file)
     (tmp_path / CHECKPOINT).write_bytes(reseal(file.getvalue()))
     assert "claims" in the_one_line(command("train", "--resume", tmp_path))
 

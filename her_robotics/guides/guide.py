@@ -98,6 +98,11 @@ class Guide(ABC):
         for _ in range(min(steps, self.config.updates - self.agent.updates)):
             self.agent.update(self._replay.sample(BATCH_SIZE))
 
+    @property
+    def replay_bytes(self) -> int:
+        """Bytes that its replay takes when it is full."""
+        return self._replay.nbytes
+
     def state_dict(self) -> dict:
         """Everything it goes on from between two cycles."""
         return {

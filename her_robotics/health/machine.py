@@ -14,7 +14,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 PROGRAM = 2**30
 """Bytes that torch, MuJoCo, their models and networks take beside the replay, generously."""
 FILMS = 64 * 2**20
-"""Bytes for film, curve, policy and tracked files, generously."""
+"""Bytes for film, curve, policy, tracked files and the states of two checkpoints, generously."""
 LEAST_SHARE = 0.1
 """Share of a run's transitions below which a smaller replay is no advice."""
 PROBE = "x" * 2**20
@@ -83,7 +83,7 @@ def memory(needs: dict[str, int]) -> Finding:
 
 
 def disk(folder: Path, needs: dict[str, int]) -> Finding:
-    """Whether a run folder can be written, and holds two checkpoints: the old one until the new is whole.
+    """Whether a run folder can be written, and holds a run: its episodes are written once, beside two states.
 
     Args:
         folder: where runs are to be.
@@ -103,7 +103,7 @@ def disk(folder: Path, needs: dict[str, int]) -> Finding:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
     free, (task, largest) = room.f_bavail * room.f_frsize, max(needs.items(), key=lambda n: n[1])
-    needed = 2 * largest + FILMS
+    needed = largest + FILMS
     said = f"{_size(free)} free in {there.resolve()}; {task} takes the most, {_size(needed)}"
     if free < needed:
         return failed(said, ELSEWHERE)
