@@ -95,6 +95,19 @@ def plot_runs(folders: list[Path], output: Path) -> None:
     for folder in folders:
         curve = read_curve(folder)
         groups[curve.label].append(curve)
+    _plot(groups, output)
+
+
+def plot_groups(groups: dict[str, list[Path]], output: Path) -> None:
+    """The same with a colour a group, and its name as the label.
+
+    Raises:
+        UserError: if a folder holds no run with tests.
+    """
+    _plot({name: [read_curve(one) for one in folders] for name, folders in groups.items()}, output)
+
+
+def _plot(groups: dict[str, list[Curve]], output: Path) -> None:
     with picture(output, 2, figsize=(11, 4.2), sharey=True) as axes:
         _draw_groups(axes, groups)
 
@@ -189,7 +202,7 @@ def _draw(axis: Axes, label: str, curves: list[Curve], x: str, colour: str) -> N
         axis.fill_between(getattr(curve, x), curve.low, curve.high, color=colour, alpha=0.2, lw=0)
         return
     for curve in curves:
-        axis.plot(getattr(curve, x), curve.success, color=colour, lw=0.6, alpha=0.4)
+        axis.plot(getattr(curve, x), curve.success, ".-", color=colour, ms=3, lw=0.6, alpha=0.4)
     grid, values = _common_grid(curves, x)
     low, high = bootstrap_interval(values)
     axis.plot(
@@ -199,10 +212,12 @@ def _draw(axis: Axes, label: str, curves: list[Curve], x: str, colour: str) -> N
 
 
 def _common_grid(curves: list[Curve], x: str) -> tuple[np.ndarray, np.ndarray]:
-    """Success of every run at common points, up to where the shortest ends; ``(GRID,), (runs, GRID)``."""
+    """Success of every run at common points, up to where the shortest ends; ``(GRID,), (runs, GRID)``.
+
+    Without any points where runs have none in common, as runs of one test each.
+    """
     ends: list[Any] = [getattr(curve, x)[-1] for curve in curves]
     starts: list[Any] = [getattr(curve, x)[0] for curve in curves]
-    if max(starts) > min(ends):
-        raise UserError(f"the runs of {curves[0].label} share no {x} at which to compare them")
-    grid = np.linspace(max(starts), min(ends), GRID)
+    count = GRID if max(starts) <= min(ends) else 0
+    grid = np.linspace(max(starts), min(ends), count)
     return grid, np.stack([np.interp(grid, getattr(curve, x), curve.success) for curve in curves])

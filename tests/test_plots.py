@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from her_robotics.errors import UserError
-from her_robotics.plots import picture, plot_against, plot_runs, read_curve
+from her_robotics.plots import picture, plot_against, plot_groups, plot_runs, read_curve
 from her_robotics.run_folder import CURVE, METRICS, TIMINGS, create
 
 from .runs import debug_run, names_in, rows, tiny
@@ -174,3 +174,12 @@ def test_success_against_a_number_is_drawn_high_where_it_is_high(tmp_path: Path)
     assert high.mean() < falling.mean()
     assert falling.max() > 0.7 * len(picture)
     assert not plt.get_fignums()
+
+
+def test_groups_have_a_colour_each_and_runs_of_single_tests_are_dots(tmp_path: Path) -> None:
+    few = [made_run(tmp_path / f"f{i}", [0.5 + 0.2 * i], every=100 + i) for i in range(2)]
+    many = [made_run(tmp_path / "m", [0.1, 0.9, 1.0])]
+    plot_groups({"few": few, "many": many}, tmp_path / "groups.png")
+    picture = pixels(tmp_path / "groups.png")
+    assert amount(picture, "C1") > 100
+    assert (picture[..., 2] - picture[..., 0] > 0.15).sum() > 20, "pale blue"
