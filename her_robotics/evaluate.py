@@ -1,11 +1,12 @@
 """Tests of a policy: how often, how soon and how closely it reaches its goals."""
 
+import math
 from typing import NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
-from .rollout import ActionFunction, Divergence, Lose, NonFiniteError, episode_seeds, play
+from .rollout import ActionFunction, Divergence, Lose, episode_seeds, play
 from .statistics import wilson_interval
 from .types import Episodes, Task
 
@@ -22,6 +23,8 @@ class Evaluation(NamedTuple):
         hitting_time: mean first step at the goal, over the episodes that have one; NaN if none.
         mean_return: mean undiscounted return.
         moved_rate: share of episodes in which the achieved goal moved more than ``MOVED``.
+        diverged: episodes whose simulation diverged. They count as missed; distance, return and what moved
+            are of the others, NaN if there are none.
     """
 
     success_rate: float
@@ -32,12 +35,17 @@ class Evaluation(NamedTuple):
     hitting_time: float
     mean_return: float
     moved_rate: float
+    diverged: int = 0
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """The figures as a flat dict, interval as ``low`` and ``high``; what is undefined is left out."""
+        """The figures as a flat dict, interval as ``low`` and ``high``; left out is what is undefined, and
+        that nothing diverged.
+        """
         figures = self._asdict()
         low, high = figures.pop("interval")
         figures |= {"success_low": low, "success_high": high}
+        if not self.diverged:
+            del figures["diverged"]
         defined = {name: value for name, value in figures.items() if value == value}
         return {f"{prefix}{name}": value for name, value in defined.items()}
 
@@ -56,7 +64,7 @@ def evaluate(
     episodes: int,
     seed: int,
     stream: int,
-    lose: Lose | None = None,
+    lose: Lose = lambda divergence: None,
 ) -> Evaluation:
     """Play test episodes, as many at once as ``env`` has simulations, and judge them.
 
@@ -67,33 +75,40 @@ def evaluate(
         episodes: how many. Which they are does not depend on ``env.num_envs``.
         seed: of the run.
         stream: which of the run's streams of episodes to take (see ``rollout.episode_seeds``).
-        lose: told of each episode whose simulation diverged, which then does not count; None takes
-            that for an error.
+        lose: told of each episode whose simulation diverged, which counts as missed.
 
     Raises:
-        NonFiniteError: if an action is not finite, an observation that is not to be lost, or most
-            episodes are lost.
+        NonFiniteError: if an action is not finite.
     """
     rounds, lost = [], 0
     for first in range(0, episodes, env.num_envs):
         wanted = min(env.num_envs, episodes - first)
         diverged: list[Divergence] = []
         seeds = episode_seeds(seed, stream, first, env.num_envs)
-        keep = diverged.append if lose else None
-        played = play(env, task.shape.horizon, seeds, act, keep)
+        played = play(env, task.shape.horizon, seeds, act, diverged.append)
         counted = [each for each in diverged if each.env < wanted]
-        if lose:
-            for each in counted:
-                lose(each)
+        for each in counted:
+            lose(each)
         lost += len(counted)
         rounds.append(Episodes(*(part[: wanted - len(counted)] for part in played)))
-    if 2 * lost > episodes:
-        raise NonFiniteError(f"{lost} of {episodes} test episodes diverged: {ADVICE}")
-    return judge(Episodes(*(np.concatenate(parts) for parts in zip(*rounds, strict=True))), task)
+    whole = Episodes(*(np.concatenate(parts) for parts in zip(*rounds, strict=True)))
+    return judge(whole, task, lost)
 
 
-def judge(episodes: Episodes, task: Task) -> Evaluation:
-    """Judge whole episodes; what is achieved before the first step does not count."""
+def judge(episodes: Episodes, task: Task, diverged: int = 0) -> Evaluation:
+    """Judge whole episodes; what is achieved before the first step does not count.
+
+    Args:
+        episodes: those that went to their end.
+        task: what is known of it.
+        diverged: how many more did not, and count as missed.
+    """
+    if not len(episodes.action):
+        nothing = dict.fromkeys(
+            ("final_distance", "hitting_time", "mean_return", "moved_rate"), math.nan
+        )
+        interval = wilson_interval(0, diverged)
+        return Evaluation(0.0, 0.0, interval, diverged, **nothing, diverged=diverged)
     achieved = episodes.achieved_goal[:, 1:]  # (n, T, g)
     desired = np.broadcast_to(episodes.desired_goal[:, None], achieved.shape)
     offset = (achieved.astype(np.float64) - desired)[..., task.shape.judged]
@@ -101,17 +116,18 @@ def judge(episodes: Episodes, task: Task) -> Evaluation:
     reached = task.reached(achieved, desired)
     hit = reached.any(axis=1)
     rewards = np.asarray(task.reward(achieved, desired), dtype=np.float64)
-    count = len(reached)
+    count = len(reached) + diverged
     successes = int(reached[:, -1].sum())
     return Evaluation(
         success_rate=successes / count,
-        success_any=float(hit.mean()),
+        success_any=int(hit.sum()) / count,
         interval=wilson_interval(successes, count),
         episodes=count,
         final_distance=float(distance[:, -1].mean()),
-        hitting_time=float((reached[hit].argmax(axis=1) + 1).mean()) if hit.any() else float("nan"),
+        hitting_time=float((reached[hit].argmax(axis=1) + 1).mean()) if hit.any() else math.nan,
         mean_return=float(rewards.sum(axis=1).mean()),
         moved_rate=float(moved(episodes, task.shape.judged).mean()),
+        diverged=diverged,
     )
 
 

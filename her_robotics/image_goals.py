@@ -107,9 +107,18 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Start new episodes, each with the goal image that its seed decides.
 
+        Args:
+            seed: of each env.
+            options: a ``reset_mask`` in place of seeds makes those envs sound again that diverged: they
+                keep their goals.
+
         Raises:
-            ValueError: without a seed for each env, or with options.
+            ValueError: with neither.
         """
+        if seed is None and options:
+            shown, info = self._env.reset(options=options)
+            self._base.goals = self._goals[:, self.embedding :]
+            return self._see(shown), info
         if seed is None or options:
             raise ValueError("episodes with image goals begin all at once, and need seeds")
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)

@@ -14,13 +14,13 @@ from .agents import AGENTS, Agent
 from .config import AgentConfig, Config, Count, ExplorationConfig, Fraction, NonNegative
 from .counting import Counts
 from .errors import UserError, first_line
-from .evaluate import Evaluation, evaluate
+from .evaluate import ADVICE, Evaluation, evaluate
 from .exploration import Exploration
 from .guides import Guide, make_guide
 from .meters import Averages
 from .relabel import STRATEGIES
 from .replay import Replay
-from .rollout import Divergence, Lose
+from .rollout import Divergence, Lose, NonFiniteError
 from .strict import Range, from_mapping
 from .types import EpisodeShape, Task
 
@@ -85,10 +85,19 @@ class Learner:
         self.keep(divergence)
 
     def evaluate(self, stream: int) -> Evaluation:
-        """Test the kept policy, without exploration, on the run's own test episodes of a stream."""
+        """Test the kept policy, without exploration, on the run's own test episodes of a stream.
+
+        Raises:
+            NonFiniteError: if an action is not finite, or most episodes diverge.
+        """
         episodes, seed = self.config.eval.episodes, self.config.seed
         act = self.agent.averaged.act
-        return evaluate(self.test_env, self.task, act, episodes, seed, stream, self.lose)
+        result = evaluate(self.test_env, self.task, act, episodes, seed, stream, self.lose)
+        if 2 * result.diverged > episodes:
+            raise NonFiniteError(
+                f"{result.diverged} of {episodes} test episodes diverged: {ADVICE}"
+            )
+        return result
 
     @property
     def replay_bytes(self) -> int:

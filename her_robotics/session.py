@@ -12,6 +12,7 @@ from tqdm import tqdm
 from .checkpoint import CHECKPOINT, Checkpoints, has_checkpoint, save_policy
 from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
+from .encoders.files import encoder_checksums
 from .errors import UserError
 from .evaluate import Evaluation
 from .files import replacing
@@ -77,6 +78,7 @@ class Session:
         Raises:
             NonFiniteError: after saving, if an action is not finite, or most episodes diverge.
         """
+        self._encoders = encoder_checksums(self.folder)
         self._announce()
         settings = {**to_mapping(self.config), "provenance": provenance()}
         self._trackers = start_trackers(
@@ -174,6 +176,7 @@ class Session:
                     "seconds": round(progress.seconds, 1),
                 },
                 "test": result.metrics(""),
+                "encoders": self._encoders,
                 "provenance": provenance(),
             },
         )

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from her_robotics.evaluate import Evaluation, evaluate, judge, moved
 from her_robotics.learner import read_task
-from her_robotics.rollout import episode_seeds
+from her_robotics.rollout import Divergence, episode_seeds
 from her_robotics.statistics import wilson_interval
 from her_robotics.types import Episodes, EpisodeShape, GoalObs, GoalTest, RewardFunction, Task
 
 from .conftest import MakeEnv
 from .helpers import GoalPoints, sparse_reward, within
+from .runs import Exploding
 
 FAR, NEAR = 1.0, within(0.05)
 
@@ -179,3 +180,22 @@ def test_on_real_physics_a_policy_that_goes_there_succeeds_and_one_that_rests_do
     assert bad.mean_return < -35
     assert good.moved_rate > 0.9
     assert bad.moved_rate == 0.0
+
+
+@pytest.mark.parametrize(("envs", "rate"), [((1,), 2 / 3), ((0, 1, 2), 0.0)])
+def test_an_episode_whose_simulation_diverges_counts_as_missed(
+    envs: tuple[int, ...], rate: float, make_env: MakeEnv
+) -> None:
+    env = Exploding(make_env("fetch_reach", num_envs=3), {45}, envs)
+    told: list[Divergence] = []
+
+    def reach(obs: GoalObs) -> np.ndarray:
+        return np.pad(go(obs), ((0, 0), (0, 1)))
+
+    result = evaluate(env, read_task(env), reach, 3, seed=0, stream=0, lose=told.append)
+    assert tuple(each.env for each in told) == envs
+    assert (result.episodes, result.diverged) == (3, len(envs))
+    assert result.success_rate == result.success_any == pytest.approx(rate)
+    assert result.interval[0] < rate + 1e-9 < result.interval[1] + 1e-9
+    assert result.metrics("")["diverged"] == len(envs)
+    assert ("final_distance" in result.metrics("")) == (rate > 0.0)

@@ -1,6 +1,7 @@
 """Goals as images, on real physics and real pictures, from an encoder to a film."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,30 @@ import cv2
 import numpy as np
 import pytest
 
-from envs.shipped import trained_policies
+from envs.shipped import trained_encoders, trained_policies
 from her_robotics.checkpoint import load_checkpoint, load_policy, save_checkpoint
 from her_robotics.cli.making import env_maker
 from her_robotics.config import EnvConfig
+from her_robotics.encoders.files import CARD, WEIGHTS, copy_encoder
 from her_robotics.errors import UserError
+from her_robotics.evaluate import evaluate
 from her_robotics.image_goals import ImageGoals
 from her_robotics.learner import build, read_task
 from her_robotics.rollout import play
 from her_robotics.types import GoalObs
 
-from .runs import REACH, after, command, names_in, reports_of, same, start, the_one_line, tiny
+from .runs import (
+    REACH,
+    Exploding,
+    after,
+    command,
+    names_in,
+    reports_of,
+    same,
+    start,
+    the_one_line,
+    tiny,
+)
 
 IMAGE = {"task": "fetch_reach", "goal": "image", "goal_images": 10, "num_threads": 1}
 
@@ -125,6 +139,20 @@ def test_the_truth_behind_an_image_never_reaches_the_networks(encoder: str) -> N
     np.testing.assert_allclose(moments.numpy(), episodes.desired_goal[:, :3].mean(0), atol=1e-5)
 
 
+def test_an_episode_that_diverges_is_missed_and_the_others_keep_their_goals(encoder: str) -> None:
+    env = made(encoder)
+    task = read_task(env)
+    whole = play(env, 50, [0, 1], rest)
+    told: list[Any] = []
+    env._env = Exploding(env._env, {20, 50 + 30}, (1,))
+    kept = play(env, 50, [0, 1], rest, told.append)
+    assert [(each.env, each.step) for each in told] == [(1, 20)]
+    for name, part in kept._asdict().items():
+        np.testing.assert_array_equal(part, getattr(whole, name)[:1])
+    result = evaluate(env, task, rest, 2, seed=0, stream=0)
+    assert (result.episodes, result.diverged) == (2, 1)
+
+
 def test_hindsight_goals_are_frames_seen_in_the_episode(encoder: str) -> None:
     learner = start(tiny(env={**IMAGE, "encoder": encoder}, replay={"k": 1e9}))
     generator = np.random.default_rng(0)
@@ -172,6 +200,19 @@ def test_a_runs_folder_is_all_that_its_policy_needs(encoder: str, tmp_path: Path
         assert "none.png" in the_one_line(command("play", run, *missing))
     finally:
         hidden.rename(encoder)
+    weights, kept = run / WEIGHTS, (run / WEIGHTS).read_bytes()
+    weights.write_bytes(kept[:-4] + bytes(4))
+    assert "checksum" in the_one_line(command("eval", run, "--episodes", 2))
+    weights.write_bytes(kept)
+    card, own = run / CARD, (run / CARD).read_text()
+    copy_encoder(trained_encoders()["fetch_reach"], run)
+    for verb in ("eval", "play", "record"):
+        line = the_one_line(command(verb, run, "--episodes", 1))
+        assert (
+            f"encoder.json of {json.loads(own)['sha256'][:12]} and acts behind that alone" in line
+        )
+    card.unlink()
+    assert the_one_line(command("eval", run)).endswith("but the folder holds no encoder")
     line = the_one_line(command("play", "fetch_reach", "--goal-image", picture))
     assert "no images" in line
 

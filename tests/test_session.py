@@ -155,11 +155,12 @@ def test_an_episode_that_diverges_is_dropped_counted_and_kept_and_training_goes_
         assert np.isfinite(kept["observation"][:-1]).all()
 
 
-def test_a_test_episode_that_diverges_does_not_count(tmp_path: Path) -> None:
+def test_a_test_episode_that_diverges_counts_as_missed(tmp_path: Path) -> None:
     config, folder = tiny(CASES["reach"]), tmp_path / "run"
     make_env = exploding(env_maker(config.env), {57}, among=TESTING)
     assert Session(config, folder, make_env).run() == 0
-    assert [row["test/episodes"] for row in rows(folder / METRICS)] == [3, 2, 3]
+    assert [row["test/episodes"] for row in rows(folder / METRICS)] == [3, 3, 3]
+    assert [row.get("test/diverged") for row in rows(folder / METRICS)] == [None, 1, None]
     assert [row.get("diverged") for row in rows(folder / METRICS)] == [None, 1, 1]
 
 

@@ -14,6 +14,7 @@ from envs.shipped import trained_policies
 
 from ..checkpoint import CARD, SavedPolicy, load_policy
 from ..config import EnvConfig
+from ..encoders.files import encoder_checksums
 from ..errors import UserError
 from ..evaluate import evaluate
 from ..learner import read_task
@@ -96,15 +97,15 @@ def evaluate_policy(arguments: list[str]) -> int:
     low, high = result.interval
     where = given.env or saved.env.task
     if given.json:
-        figures = result._asdict()
-        if result.hitting_time != result.hitting_time:
-            figures["hitting_time"] = None
-        print(json.dumps({"task": where, "seed": given.seed, **figures}))
+        figures = result._asdict().items()
+        known = {name: value if value == value else None for name, value in figures}
+        print(json.dumps({"task": where, "seed": given.seed, **known}))
     else:
         print(
             f"{where}: success {result.success_rate:.2f} [{low:.2f}, {high:.2f}] at the "
             f"last step, {result.success_any:.2f} at any, over {result.episodes} episodes; "
             f"final distance {result.final_distance:.3f}"
+            + (f"; {result.diverged} diverged and count as missed" if result.diverged else "")
         )
     return 0
 
@@ -214,6 +215,7 @@ def _open(
     # Our own simulations are cheap; to be filmed, each episode needs one.
     ample = config.task in envs.IDS or "render_mode" in options
     count = num_envs if ample else min(num_envs, config.num_envs)
+    _refuse_other_encoders(saved, folder)
     env = env_maker(config, folder)(count, test=True, **options)
     task = read_task(env)
     if saved.shape != task.shape:
@@ -221,3 +223,23 @@ def _open(
             f"the policy in {run} ({CARD}) is for {saved.shape}, but {config.task} is {task.shape}"
         )
     return saved, env, task
+
+
+def _refuse_other_encoders(saved: SavedPolicy, folder: Path) -> None:
+    """Refuse a policy that would see images through another encoder than the one it was trained with.
+
+    Raises:
+        UserError: naming both.
+    """
+    wanted, found = saved.card.get("encoders", {}), encoder_checksums(folder)
+    if wanted != found and (wanted or saved.shape.embedding):
+        raise UserError(
+            f"the policy in {folder} was trained with {_short(wanted)} and acts behind that alone, but the "
+            f"folder holds {_short(found)}"
+        )
+
+
+def _short(checksums: Any) -> str:
+    """Encoders by the beginnings of their checksums, in a line."""
+    named = checksums.items() if isinstance(checksums, dict) else ()
+    return ", ".join(f"{name} of {str(sum_)[:12]}" for name, sum_ in named) or "no encoder"

@@ -68,6 +68,18 @@ def copy_encoder(source: Path, folder: Path) -> None:
         shutil.copyfile(source / name, folder / name)
 
 
+def encoder_checksums(folder: Path) -> dict[str, str]:
+    """By the name of their card, the SHA-256 of the weights of each encoder in a run's folder.
+
+    It is what the card says: whoever reads the weights holds them to it.
+
+    Raises:
+        CheckpointError: if a card is none of ours.
+    """
+    held = [files for files in (FILES,) if (folder / files.card).exists()]
+    return {files.card: str(files.read_card(folder).get("sha256")) for files in held}
+
+
 def _text(card: dict[str, Any], name: str) -> str:
     if not isinstance(card[name], str):
         raise UserError(f"{name} = {card[name]!r} must be a word")
