@@ -31,7 +31,7 @@ LEVERS = {
     "no-hindsight": "--replay.strategy none",
     "future-k1": "--replay.strategy future --replay.k 1",
     "future-k4": "--replay.strategy future --replay.k 4",
-    "action-l2-1": "--agent.action-l2 1",
+    "no-action-l2": "--agent.action-l2 0",
     "discount-0.98": "--agent.gamma 0.98",
     "no-clip": "--agent.clip-target false",
 }
@@ -45,7 +45,9 @@ OWN = {
         "width-128": "--agent.hidden 128 128 128",
     },
 }
-"""The same for what a task has of its own; its keys are the tasks there are."""
+"""The same for what a task has of its own."""
+
+VARIANTS = {task: {**LEVERS, **own} for task, own in OWN.items()}
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,13 @@ class Arguments(GridArguments):
 
 def main() -> int:
     """Run the benchmark; 0 if every run finished."""
-    given = tyro.cli(Arguments, prog="python -m benchmarks.ablation", description=__doc__)
-    for task in given.tasks:
-        if task not in OWN:
-            print(f"unknown task {task!r}: choose among {', '.join(OWN)}", file=sys.stderr)
-            return 2
-    variants = {task: {**LEVERS, **OWN[task]} for task in given.tasks}
+    return run(tyro.cli(Arguments, prog="python -m benchmarks.ablation", description=__doc__))
+
+
+def run(given: Arguments) -> int:
+    """``main`` for a command line that was read."""
     label = f"-{given.tasks[0]}" if len(given.tasks) == 1 else ""
-    return run_grid("ablation", given, variants, beside_full, label)
+    return run_grid("ablation", given, given.tasks, VARIANTS, beside_full, label)
 
 
 def beside_full(variant: str, drawn: Sequence[str]) -> list[tuple[str, str]]:

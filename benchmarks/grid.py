@@ -52,21 +52,27 @@ class GridArguments:
 
 
 def run_grid(
-    name: str, given: GridArguments, variants: Variants, places: Places, label: str = ""
+    name: str,
+    given: GridArguments,
+    tasks: Sequence[str],
+    variants: Variants,
+    places: Places,
+    label: str = "",
 ) -> int:
     """Train what has not been trained, and sum up; the exit code, 0 if every run finished.
 
     Args:
         name: of the benchmark's module.
         given: its command line.
-        variants: all there are of every task that was asked for.
+        tasks: those asked for.
+        variants: all there are, of every task there is.
         places: where curves are drawn.
         label: what tells its results from others of the module.
     """
     where = machine()
+    work = trainings(given, variants)
     try:
-        cells = list_cells(given, variants)
-        work = Trainings(given.runs, lambda *cell: _options(given, variants, *cell), given.workers)
+        cells = list_cells(given, tasks, variants)
         done = [cell for cell in cells if work.is_done(cell)]
         if given.finished and not done:
             raise UserError(f"none of these runs has finished yet in {given.runs}")
@@ -80,10 +86,7 @@ def run_grid(
     summary = sum_up(given, work, done, [cell.name for cell in cells if cell not in done])
     output = Path(given.out) if given.out else RESULTS / f"{name}{label}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
-    drawn = panels(work, done, places)
-    tasks = len(summary["tasks"])
-    columns = tasks if tasks > 1 and len(drawn) % tasks == 0 else MOST_COLUMNS
-    plot_panels(output.with_suffix(".png"), drawn, columns)
+    draw(output.with_suffix(".png"), work, done, places)
     text = format_table(summary, given.target)
     write_text(output.with_suffix(".md"), text + "\n")
     publish(name, given, where, summary, label=label)
@@ -92,13 +95,26 @@ def run_grid(
     return 0
 
 
-def list_cells(given: GridArguments, variants: Variants) -> list[Cell]:
+def trainings(given: GridArguments, variants: Variants) -> Trainings:
+    """How the cells are trained."""
+
+    def options(task: str, variant: str) -> str:
+        steps = "" if given.steps is None else f"--train.steps {given.steps}"
+        return " ".join(filter(None, [variants[task][variant], steps, given.options]))
+
+    return Trainings(given.runs, options, given.workers)
+
+
+def list_cells(given: GridArguments, tasks: Sequence[str], variants: Variants) -> list[Cell]:
     """Every cell, seed by seed, so that a grid that is cut off has whole tables of fewer seeds.
 
     Raises:
-        UserError: if there is no such variant, or a number means nothing.
+        UserError: if there is no such task or variant, or a number means nothing.
     """
-    known = list(dict.fromkeys(name for own in variants.values() for name in own))
+    for task in tasks:
+        if task not in variants:
+            raise UserError(f"unknown task {task!r}: choose among {', '.join(variants)}")
+    known = list(dict.fromkeys(name for task in tasks for name in variants[task]))
     for variant in given.variants:
         if variant not in known:
             raise UserError(f"unknown variant {variant!r}: choose among {', '.join(known)}")
@@ -112,34 +128,29 @@ def list_cells(given: GridArguments, variants: Variants) -> list[Cell]:
     return [
         Cell(task, variant, seed)
         for seed in seeds
-        for task, own in variants.items()
-        for variant in own
+        for task in tasks
+        for variant in variants[task]
         if variant in chosen
     ]
 
 
-def _options(given: GridArguments, variants: Variants, task: str, variant: str) -> str:
-    steps = [] if given.steps is None else [f"--train.steps {given.steps}"]
-    return " ".join(filter(None, [variants[task][variant], *steps, given.options]))
-
-
-def panels(
-    work: Trainings, cells: Iterable[Cell], places: Places
-) -> dict[str, dict[str, list[Path]]]:
-    """The runs of every curve, by the title of its panel: a row for each place, a column for each task."""
+def draw(output: Path, work: Trainings, cells: Iterable[Cell], places: Places) -> None:
+    """The picture: a row of panels for each place, with a column for each task, if every task has it."""
     drawn: dict[str, dict[str, list[Path]]] = {}
     for cell in cells:
         drawn.setdefault(cell.task, {}).setdefault(cell.variant, []).append(work.folder(cell))
-    found: dict[str, dict[str, dict[str, list[Path]]]] = {}  # by row, task and label
+    rows: dict[str, dict[str, dict[str, list[Path]]]] = {}
     for task, variants in drawn.items():
         for variant, folders in variants.items():
             for row, label in places(variant, list(variants)):
-                found.setdefault(row, {}).setdefault(task, {})[label] = folders
-    return {
+                rows.setdefault(row, {}).setdefault(task, {})[label] = folders
+    panels = {
         ", ".join(filter(None, [task, row])): lines
-        for row, tasks in found.items()
+        for row, tasks in rows.items()
         for task, lines in tasks.items()
     }
+    aligned = len(drawn) > 1 and len(panels) == len(rows) * len(drawn)
+    plot_panels(output, panels, len(drawn) if aligned else MOST_COLUMNS)
 
 
 def sum_up(

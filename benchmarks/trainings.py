@@ -64,15 +64,9 @@ class Trainings:
             UserError: if another process trains it just now, or training fails.
         """
         folder = self.folder(cell)
-        command = [sys.executable, "-m", "her_robotics", "train"]
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(f"{folder.name}.log")) as log:
-            if (folder / CHECKPOINT).exists():
-                command += ["--resume", str(folder)]
-            else:
-                if (folder / CONFIG).exists():  # cut off before there was anything to go on from
-                    shutil.rmtree(folder)
-                command += self.arguments(cell)
+            command = [sys.executable, "-m", "her_robotics", "train", *self.next_arguments(cell)]
             threads = {"OMP_NUM_THREADS": "1"} if self.workers > 1 else {}
             environment = {**os.environ, **threads}
             code = subprocess.run(
@@ -87,6 +81,15 @@ class Trainings:
         options = self.options(cell.task, cell.variant).split()
         where = ["--seed", str(cell.seed), "--out", str(self.folder(cell))]
         return [cell.task, *where, *FIXED, *physics, *options]
+
+    def next_arguments(self, cell: Cell) -> list[str]:
+        """The same to go on with it; what left no checkpoint is cleared away, to start anew."""
+        folder = self.folder(cell)
+        if (folder / CHECKPOINT).exists():
+            return ["--resume", str(folder)]
+        if (folder / CONFIG).exists():
+            shutil.rmtree(folder)
+        return self.arguments(cell)
 
 
 @contextmanager

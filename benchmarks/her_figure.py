@@ -1,0 +1,96 @@
+"""Hindsight against what it was compared with: `python -m benchmarks.her_figure`.
+
+The learning curves of Andrychowicz et al. 2017 ("Hindsight Experience Replay", sections 4.2, 4.4 and 4.5):
+DDPG alone, with count-based exploration, with hindsight goals from the end of the episode (final) and from
+what comes later in it (future, with k of them for each real goal), under the sparse and the shaped reward.
+Settings are the paper's (appendix A) as far as they fit one process. What differs:
+
+- The paper's 8 workers took 40,000 steps an epoch each, for 200 epochs. Here a run has ``--steps`` in all, an
+  update every other step in place of one every 20, and targets that follow by 0.01 an update in place of
+  0.05 every 40.
+- Networks see the goal also relative to what is achieved. Tasks are today's Fetch tasks: in pick-and-place no
+  episode starts with the block in the gripper.
+
+There is no guide, no lower bound, no blur and no averaged policy: nothing of what makes our own settings
+faster. Every run is a `her-robotics train` in a process and folder of its own, so a figure that is cut off
+goes on where it was. The summary, the table and the picture go to benchmarks/results/.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from benchmarks.grid import GridArguments, run_grid
+
+PLAIN = (
+    "--agent.hidden 64 64 64 --agent.gamma 0.98 --agent.actor-lr 0.001 --agent.critic-lr 0.001 "
+    "--agent.tau 0.01 --agent.action-l2 1 --agent.lookahead 1 --agent.average 1 "
+    "--replay.blur 0 --exploration.epsilon 0.2 --exploration.sigma 0.1 --exploration.guide.name none "
+    "--train.steps 200000 --train.batch-size 128 --train.updates-per-step 0.5 --eval.every 10000"
+)
+"""Of every variant."""
+METHODS = {
+    "ddpg": "--replay.strategy none",
+    "ddpg-counts": "--replay.strategy none --exploration.count-bonus 1 --exploration.count-cell 0.01",
+    "her-final": "--replay.strategy final --replay.k 4",
+    "her-future": "--replay.strategy future --replay.k 4",
+}
+REWARDS = {"sparse": "--env.reward sparse", "shaped": "--env.reward dense"}
+KS = (1, 2, 4, 8, 16)
+TASKS = ("fetch_push", "fetch_slide", "fetch_pick_and_place")
+
+
+@dataclass(frozen=True)
+class Arguments(GridArguments):
+    """Train DDPG with and without hindsight and counts, for every reward, and hindsight for every k."""
+
+    tasks: tuple[str, ...] = TASKS
+    """Tasks, by name."""
+    runs: Path = Path("runs/benchmarks/her_figure")
+    """Where the run folders go."""
+
+
+def main() -> int:
+    """Run the benchmark; 0 if every run finished."""
+    return run(tyro.cli(Arguments, prog="python -m benchmarks.her_figure", description=__doc__))
+
+
+def run(given: Arguments) -> int:
+    """``main`` for a command line that was read."""
+    label = "" if given.tasks == TASKS else "-" + "-".join(given.tasks)
+    return run_grid(
+        "her_figure", given, given.tasks, dict.fromkeys(TASKS, variants()), places, label
+    )
+
+
+def variants() -> dict[str, str]:
+    """What `her-robotics train` is told in each variant, those of the main panels first."""
+    methods = {
+        f"{reward}-{method}": f"{PLAIN} {setting} {options}"
+        for reward, setting in REWARDS.items()
+        for method, options in METHODS.items()
+    }
+    others = {
+        _with_k(k): f"{PLAIN} {REWARDS['sparse']} --replay.strategy future --replay.k {k}"
+        for k in KS
+        if _with_k(k) not in methods
+    }
+    return methods | others
+
+
+def _with_k(k: int) -> str:
+    return "sparse-her-future" if k == 4 else f"sparse-her-future-k{k}"
+
+
+def places(variant: str, drawn: Sequence[str]) -> list[tuple[str, str]]:
+    """A row of panels for each reward, and one for k."""
+    reward, _, method = variant.partition("-")
+    found = [(f"{reward} reward", method)] if method in METHODS else []
+    return found + [("HER future, k", f"k = {k}") for k in KS if _with_k(k) == variant]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
