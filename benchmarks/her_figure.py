@@ -85,6 +85,9 @@ def _with_k(k: int) -> str:
     return "sparse-her-future" if k == 4 else f"sparse-her-future-k{k}"
 
 
+VARIANTS = dict.fromkeys(TASKS, variants())
+
+
 def places(variant: str, drawn: Sequence[str]) -> list[tuple[str, str]]:
     """A row of panels for each reward, and one for k."""
     reward, _, method = variant.partition("-")

@@ -9,7 +9,14 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from her_robotics.errors import UserError
-from her_robotics.plots import picture, plot_against, plot_groups, plot_runs, read_curve
+from her_robotics.plots import (
+    picture,
+    plot_against,
+    plot_groups,
+    plot_panels,
+    plot_runs,
+    read_curve,
+)
 from her_robotics.run_folder import CURVE, METRICS, TIMINGS, create
 
 from .runs import debug_run, names_in, rows, tiny
@@ -183,3 +190,23 @@ def test_groups_have_a_colour_each_and_runs_of_single_tests_are_dots(tmp_path: P
     picture = pixels(tmp_path / "groups.png")
     assert amount(picture, "C1") > 100
     assert (picture[..., 2] - picture[..., 0] > 0.15).sum() > 20, "pale blue"
+
+
+def test_panels_stand_in_rows_and_hold_the_curves_that_are_theirs(tmp_path: Path) -> None:
+    high, low = (
+        [made_run(tmp_path / f"{rate}{seed}", [rate, rate + 0.1 * seed]) for seed in range(2)]
+        for rate in (0.8, 0.1)
+    )
+    panels = {"both": {"high": high, "low": low}, "high": {"high": high}, "low": {"low": low}}
+    plot_panels(tmp_path / "panels.png", panels, columns=2)
+    shown = pixels(tmp_path / "panels.png")
+    rows, columns = np.array(shown.shape[:2]) // 2
+    both, alone = shown[:rows, :columns], shown[:rows, columns:]
+    below, empty = shown[rows:, :columns], shown[rows:, columns:]
+    for colour in ("C0", "C1"):
+        assert amount(both, colour) > 100
+    assert heights(both, "C0", 0.3, 0.6).mean() < heights(both, "C1", 0.3, 0.6).mean()
+    assert heights(alone, "C0", 0.3, 0.6).mean() < heights(below, "C0", 0.3, 0.6).mean()
+    assert amount(alone, "C1") == amount(below, "C1") == 0
+    assert empty[rows // 4 :].min() == 1.0
+    assert plt.get_fignums() == []
