@@ -4,9 +4,9 @@ Every task, method and seed is one cell, kept in a folder of its own as soon as 
 that is cut off goes on with the next one. The table goes to benchmarks/results/methods.json.
 """
 
-import dataclasses
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
@@ -24,7 +24,7 @@ from her_robotics.demos.demo import table
 from her_robotics.evaluate import evaluate
 from her_robotics.files import write_text
 from her_robotics.learner import MakeEnv, read_task
-from her_robotics.methods import METHODS, Problem
+from her_robotics.methods import METHODS, Method, Problem
 from her_robotics.train import TEST
 
 HINDSIGHT = ("ddpg_her",)
@@ -98,6 +98,15 @@ class Comparison:
         """Of a cell that has finished."""
         return json.loads(self.path(cell).read_text(encoding="utf-8"))
 
+    def method(self, cell: Cell) -> Method:
+        """What learns."""
+        return METHODS[cell.variant]
+
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """What a cell's result depends on, beside the cell, as JSON gives it back."""
+        names = ("budget", "hidden", "tests", "episodes")
+        return json.loads(json.dumps({name: getattr(self.given, name) for name in names}))
+
     def is_done(self, cell: Cell) -> bool:
         """Whether a cell's result is there.
 
@@ -106,12 +115,12 @@ class Comparison:
         """
         path = self.path(cell)
         if path.exists():
-            refuse_other(path.parent, self.result(cell)["settings"], settings(self.given))
+            refuse_other(path.parent, self.result(cell)["settings"], self.settings(cell))
         return path.exists()
 
     def run(self, cell: Cell) -> None:
         """Run a cell from its start."""
-        in_process(run_cell, self.given, cell)
+        in_process(run_cell, self, cell)
 
 
 def main() -> int:
@@ -129,13 +138,17 @@ def main() -> int:
     return 0
 
 
-def refuse_nonsense(given: Arguments) -> None:
+def refuse_nonsense(given: Arguments, methods: Iterable[str] = METHODS) -> None:
     """Refuse unknown names and numbers too small to measure anything.
+
+    Args:
+        given: the command line.
+        methods: those there are.
 
     Raises:
         SystemExit: with a message that names what was given and what is allowed.
     """
-    for name, chosen, known in (("task", given.tasks, TASKS), ("method", given.methods, METHODS)):
+    for name, chosen, known in (("task", given.tasks, TASKS), ("method", given.methods, methods)):
         unknown = [each for each in chosen if each not in known]
         if unknown:
             raise SystemExit(f"unknown {name} {unknown[0]!r}: choose among {', '.join(known)}")
@@ -155,27 +168,21 @@ def list_cells(given: Arguments) -> list[Cell]:
     ]
 
 
-def settings(given: Arguments) -> dict[str, Any]:
-    """What a cell's result depends on, beside the cell."""
-    names = ("budget", "hidden", "tests", "episodes")
-    return {name: value for name, value in _plain(given).items() if name in names}
-
-
-def run_cell(given: Arguments, cell: Cell) -> None:
+def run_cell(work: Comparison, cell: Cell) -> None:
     """Learn, test along the way, and write the result down."""
     torch.set_num_threads(1)
-    task = TASKS[cell.task]
+    given, task = work.given, TASKS[cell.task]
     problem = Problem(task.make_env, given.budget, cell.seed, given.hidden, task.goals)
     began = process_time()
-    curve = measure(cell.variant, problem, given.tests, given.episodes)
+    curve = measure(work.method(cell), problem, given.tests, given.episodes)
     seconds = round(process_time() - began, 2)
-    content = {"settings": settings(given), "processor_seconds": seconds, "curve": curve}
-    path = Comparison(given).path(cell)
+    content = {"settings": work.settings(cell), "processor_seconds": seconds, "curve": curve}
+    path = work.path(cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def measure(method: str, problem: Problem, tests: int, episodes: int) -> list[dict[str, float]]:
+def measure(method: Method, problem: Problem, tests: int, episodes: int) -> list[dict[str, float]]:
     """Test a method's policy after each iteration that spends another share of the budget.
 
     Returns:
@@ -183,7 +190,7 @@ def measure(method: str, problem: Problem, tests: int, episodes: int) -> list[di
     """
     env = problem.make_env(min(episodes, 50))
     task, curve, shares = read_task(env), [], 0
-    for steps, act in METHODS[method](problem):
+    for steps, act in method(problem):
         spent = min(tests, steps * tests // problem.budget)
         if spent > shares:
             shares = spent
@@ -237,7 +244,7 @@ def deviation(values: list[float]) -> float | None:
 def format_results(results: dict[str, Any]) -> str:
     """One row a method, for each task the return and the success of the last test."""
     tasks = results["tasks"]
-    methods = [each for each in METHODS if any(each in found for found in tasks.values())]
+    methods = list(dict.fromkeys(method for found in tasks.values() for method in found))
     header, columns = ["mean ± deviation"], []
     for task, found in tasks.items():
         for name in ("return", "success"):
@@ -256,11 +263,6 @@ def _cell(figure: dict[str, float | None] | None) -> str:
         return NONE
     spread = figure["deviation"]
     return f"{figure['mean']:.2f} ± {NONE if spread is None else f'{spread:.2f}'}"
-
-
-def _plain(given: Arguments) -> dict[str, Any]:
-    """Arguments as JSON gives them back."""
-    return json.loads(json.dumps(dataclasses.asdict(given), default=str))
 
 
 if __name__ == "__main__":

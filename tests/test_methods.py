@@ -170,7 +170,7 @@ def test_a_benchmarks_cells_are_done_once_and_summed_up(tmp_path: Path) -> None:
     assert len(cells) == 6
     for cell in cells:
         assert not work.is_done(cell)
-        run_cell(given, cell)
+        run_cell(work, cell)
         assert work.is_done(cell)
     results = sum_up(work, cells)
     figures = results["tasks"]["point_robot"]["ddpg_her"]

@@ -1,6 +1,7 @@
 """DDPG, SVG(0) and DDPG with hindsight: the learner and the training loop of `her-robotics train`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -21,11 +22,29 @@ NUM_ENVS = 4
 """Episodes in each iteration."""
 UPDATES = 0.5
 """For each env step."""
+TAU = 0.01
+"""Share of the way that target networks move at each update."""
 
 
-def ddpg(problem: Problem) -> Iterator[Iterate]:
-    """DDPG, which knows only the goals that were asked for."""
-    return _learn(problem, _config(problem, "ddpg", "none", ExplorationConfig()))
+def ddpg(
+    problem: Problem,
+    tau: float = TAU,
+    batch_norm: bool = False,
+    clip_target: bool = True,
+    updates: float = UPDATES,
+) -> Iterator[Iterate]:
+    """DDPG, which knows only the goals that were asked for.
+
+    Args:
+        problem: what is to be learnt.
+        tau: share of the way that target networks move at each update; 1 does without them.
+        batch_norm: whether actor and critic batch-normalise.
+        clip_target: whether targets are clipped to what a return can be, where that is known.
+        updates: for each env step.
+    """
+    config = _config(problem, "ddpg", "none", ExplorationConfig(), updates)
+    agent = replace(config.agent, tau=tau, batch_norm=batch_norm, clip_target=clip_target)
+    return _learn(problem, replace(config, agent=agent))
 
 
 def svg(problem: Problem) -> Iterator[Iterate]:
@@ -45,6 +64,7 @@ def _config(
     agent: Literal["ddpg", "svg"],
     strategy: Literal["none", "future"],
     exploration: ExplorationConfig,
+    updates: float = UPDATES,
 ) -> Config:
     return Config(
         seed=problem.seed,
@@ -55,11 +75,11 @@ def _config(
             hidden=problem.hidden,
             relative_goal=problem.relative_goal,
             gamma=0.98,
-            tau=0.01,
+            tau=TAU,
             action_l2=0.1,
         ),
         exploration=exploration,
-        train=TrainConfig(steps=problem.budget, updates_per_step=UPDATES),
+        train=TrainConfig(steps=problem.budget, updates_per_step=updates),
         eval=EvalConfig(every=problem.budget, episodes=1, num_envs=1),
     )
 
