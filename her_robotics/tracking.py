@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import secrets
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +14,7 @@ from .errors import UserError, first_line
 from .files import append, read_bounded, write_text
 from .run_folder import CURVE, METRICS, TIMINGS, VIDEO
 
+WANDB_ID = "wandb/id"
 WandbMode = Literal["online", "offline", "disabled"]
 
 
@@ -126,20 +129,35 @@ def wandb_version() -> str:
 class WandbRun:
     """One Weights & Biases run with the figures, the configuration, the curve and the film.
 
+    A resumed run goes on with it: its id is kept in the run folder. Offline, wandb writes a file for each
+    stretch, and ``wandb sync`` joins those of one id, as long as no step is in two of them: steps are env
+    steps, and no stretch writes one that another keeps.
+
     Args:
         folder: the run folder; offline files go to ``wandb/`` in it.
         config: the resolved configuration, as plain dicts.
         mode: ``"online"`` or ``"offline"``.
         project: project the run is filed under.
+        resume_at: env steps a resumed run goes on from.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], mode: WandbMode, project: str):
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        mode: WandbMode,
+        project: str,
+        resume_at: int | None = None,
+    ):
         import wandb
 
         self._wandb, self._folder = wandb, folder
         settings = wandb.Settings(silent=True, console="off", init_timeout=30)
+        self._step = resume_at or 0
         self._run = wandb.init(
             project=project,
+            id=_wandb_id(folder, new=resume_at is None),
+            resume="allow",
             name=folder.name,
             dir=str(folder),
             config=dict(config),
@@ -150,15 +168,35 @@ class WandbRun:
         self._run.define_metric("*", step_metric="step")
 
     def log(self, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
-        self._run.log({**timings, **metrics})
+        self._step = int(metrics["step"])
+        self._run.log({**timings, **metrics}, step=self._step, commit=True)
 
     def finish(self) -> None:
+        pictures: dict[str, Any] = {}
         if (self._folder / CURVE).is_file():
-            self._run.log({"learning_curve": self._wandb.Image(str(self._folder / CURVE))})
+            pictures["learning_curve"] = self._wandb.Image(str(self._folder / CURVE))
         if (self._folder / VIDEO).is_file():
-            video = self._wandb.Video(str(self._folder / VIDEO), format="mp4")
-            self._run.log({"policy": video})
+            pictures["policy"] = self._wandb.Video(str(self._folder / VIDEO), format="mp4")
+        if pictures:
+            self._run.log(pictures, step=self._step + 1, commit=True)
         self._run.finish()
+
+
+def _wandb_id(folder: Path, new: bool) -> str:
+    """The id of the wandb run that belongs to a run folder.
+
+    Raises:
+        OSError: if it cannot be read or written.
+        ValueError: if what stands there is none.
+    """
+    path = folder / WANDB_ID
+    if new or not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, secrets.token_hex(4))
+    text = read_bounded(path, 64).decode()
+    if not re.fullmatch(r"[0-9a-z]{4,32}", text):
+        raise ValueError(f"{path} holds no id")
+    return text
 
 
 def abandon_wandb() -> None:
@@ -216,6 +254,9 @@ def start_trackers(
     trackers: list[Tracker] = [JsonLines(folder, resume_at)]
     mode = wandb_mode(asked)
     if mode != "disabled":
-        run = Guarded(lambda: WandbRun(folder, config, mode, project), "wandb", abandon_wandb)
-        trackers.append(run)
+        trackers.append(
+            Guarded(
+                lambda: WandbRun(folder, config, mode, project, resume_at), "wandb", abandon_wandb
+            )
+        )
     return trackers

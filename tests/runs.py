@@ -8,6 +8,7 @@ import resource
 import signal
 import struct
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -285,9 +286,20 @@ def wandb_folder() -> Path:
     return folder
 
 
-def wandb_records(folder: Path | None = None) -> Iterator[Any]:
-    """What wandb wrote offline, of the offline run or another: protocol buffers in blocks, as LevelDB's."""
-    (path,) = (folder or wandb_folder()).glob("*.wandb")
+def wandb_records(folder: Path | None = None) -> list[Any]:
+    """What wandb wrote offline, of the offline run or another, once its service has ended the file."""
+    deadline = time.monotonic() + 60.0
+    records: list[Any] = []
+    while not any(record.HasField("exit") for record in records):
+        assert time.monotonic() < deadline, "wandb's service has not ended the run"
+        time.sleep(0.05)
+        records = list(_records_in(folder or wandb_folder()))
+    return records
+
+
+def _records_in(folder: Path) -> Iterator[Any]:
+    """Protocol buffers in blocks, as LevelDB's logs."""
+    (path,) = folder.glob("*.wandb")
     data, position, message = path.read_bytes(), 7, b""
     while position < len(data):
         room = 2**15 - position % 2**15

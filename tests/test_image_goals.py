@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from envs.shipped import trained_encoders, trained_policies
-from her_robotics.checkpoint import load_checkpoint, load_policy, save_checkpoint
+from her_robotics.checkpoint import WEIGHTS as POLICY_WEIGHTS
+from her_robotics.checkpoint import load_policy
 from her_robotics.cli.making import env_maker
 from her_robotics.config import EnvConfig
 from her_robotics.encoders.files import CARD, WEIGHTS, copy_encoder
@@ -20,19 +21,23 @@ from her_robotics.evaluate import evaluate
 from her_robotics.image_goals import ImageGoals
 from her_robotics.learner import build, read_task
 from her_robotics.rollout import play
+from her_robotics.run_folder import METRICS
+from her_robotics.session import Session
 from her_robotics.types import GoalObs
 
 from .runs import (
     REACH,
     Exploding,
-    after,
     command,
     names_in,
     reports_of,
+    rows,
     same,
+    signal_at,
     start,
     the_one_line,
     tiny,
+    watched,
 )
 
 IMAGE = {"task": "fetch_reach", "goal": "image", "goal_images": 10, "num_threads": 1}
@@ -163,16 +168,15 @@ def test_hindsight_goals_are_frames_seen_in_the_episode(encoder: str) -> None:
 
 
 def test_a_resumed_run_equals_one_that_never_stopped(encoder: str, tmp_path: Path) -> None:
-    config = tiny(env={**IMAGE, "encoder": encoder}, train={"steps": 400}, eval={"every": 200})
-    whole, stopped = start(config), start(config)
-    reports = [report.metrics for report in reports_of(whole)]
-    first = [report.metrics for report in reports_of(stopped, after(2))]
-    save_checkpoint(tmp_path, stopped.state_dict())
-    resumed = start(config)
-    resumed.load_state_dict(load_checkpoint(tmp_path))
-    assert first + [report.metrics for report in reports_of(resumed)] == reports
-    ends = [each.state_dict()["agent"] for each in (whole, resumed)]
-    assert same(*ends)
+    config = tiny(env={**IMAGE, "encoder": encoder}, train={"steps": 400}, eval={"every": 100})
+    make_env = env_maker(config.env)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert Session(config, whole, make_env).run() == 0
+    assert Session(config, stopped, watched(make_env, signal_at(120), 2)).run() == 130
+    assert len(rows(stopped / METRICS)) == 3
+    assert Session(config, stopped, make_env, resume=True).run() == 0
+    assert (stopped / METRICS).read_bytes() == (whole / METRICS).read_bytes()
+    assert (stopped / POLICY_WEIGHTS).read_bytes() == (whole / POLICY_WEIGHTS).read_bytes()
 
 
 def test_a_runs_folder_is_all_that_its_policy_needs(encoder: str, tmp_path: Path) -> None:

@@ -12,11 +12,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import her_robotics
+from her_robotics.cli.making import env_maker
 from her_robotics.run_folder import CURVE, METRICS, TIMINGS, VIDEO, read_config
+from her_robotics.session import Session
 from her_robotics.strict import to_mapping
-from her_robotics.tracking import Guarded, JsonLines, read_lines, start_trackers, wandb_mode
+from her_robotics.tracking import (
+    WANDB_ID,
+    Guarded,
+    JsonLines,
+    read_lines,
+    start_trackers,
+    wandb_mode,
+)
 
-from .runs import debug_run, names_in, offline_run, rows, wandb_folder, wandb_records
+from .runs import (
+    debug_run,
+    names_in,
+    offline_run,
+    rows,
+    signal_at,
+    tiny,
+    wandb_folder,
+    wandb_records,
+    watched,
+)
 
 ROW = st.fixed_dictionaries(
     {"step": st.integers(0, 10**9), "loss": st.floats(allow_nan=False, allow_infinity=False)}
@@ -258,6 +277,37 @@ def test_wandb_offline_keeps_the_configuration_and_where_it_is_from() -> None:
 def test_wandb_offline_keeps_the_pictures(kind: str, name: str) -> None:
     (copy,) = (wandb_folder() / "files" / "media" / kind).iterdir()
     assert copy.read_bytes() == (offline_run().folder / name).read_bytes()
+
+
+def test_a_resumed_run_goes_on_with_its_wandb_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / name.lower()))
+    config, folder = tiny(wandb="offline", wandb_project="joined"), tmp_path / "run"
+    make_env = env_maker(config.env)
+    assert Session(config, folder, watched(make_env, signal_at(160), 2)).run() == 130
+    stopped = [row["step"] for row in rows(folder / METRICS)]
+    assert Session(config, folder, make_env, resume=True).run() == 0
+    stretches = [wandb_records(each) for each in sorted((folder / "wandb").glob("offline-run-*"))]
+    ids = [one.run.run_id for each in stretches for one in each if one.HasField("run")]
+    assert ids == [(folder / WANDB_ID).read_text()] * 2
+    steps = [
+        [one.history.step.num for one in each if one.HasField("history")] for each in stretches
+    ]
+    assert steps == [stopped, [600, 601]]  # no step is in both; the last one has the pictures
+    assert [*stopped, 600] == [row["step"] for row in rows(folder / METRICS)]
+
+
+@pytest.mark.parametrize("text", ["", "../../x", "x" * 100])
+def test_a_wandb_id_that_is_none_costs_wandb_and_not_the_run(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / WANDB_ID).parent.mkdir()
+    (tmp_path / WANDB_ID).write_text(text)
+    trackers = start_trackers(tmp_path, {}, "offline", "project", resume_at=0)
+    assert len(trackers) == 2
+    assert capsys.readouterr().err.count("warning: wandb failed") == 1
 
 
 def test_figures_do_not_depend_on_whether_wandb_is_on() -> None:
