@@ -1,0 +1,151 @@
+"""What a checkpoint costs while FetchPush trains with a full replay: `python -m benchmarks.checkpoint`.
+
+The learner is that of `her-robotics train fetch_push` with a replay of a million transitions, filled with
+episodes that the env played by random actions, over and over with other noise on them, so that they are
+as large as real ones and not alike. The first checkpoint writes them all; each of the others what has come
+in `--new-steps` env steps, about what is played in a minute. Training waits for all of it. Beside it
+stands what it cost to write the whole state into one file, as a plain `torch.save` does.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from benchmarks.report import at_least, machine, publish, spread
+from her_robotics.checkpoint import Checkpoints
+from her_robotics.cli.making import env_maker
+from her_robotics.config import Config, load_task_config
+from her_robotics.learner import Learner, build
+from her_robotics.rollout import episode_seeds, play
+from her_robotics.sealed import write_sealed
+from her_robotics.types import Episodes
+
+PLAYED = 64
+"""Episodes that are really played."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measure the pause and the bytes of checkpoints."""
+
+    capacity: int = 1_000_000
+    """Transitions of the replay, which is full."""
+    new_steps: int = 12_000
+    """Env steps from one checkpoint to the next."""
+    rounds: int = 15
+    """Checkpoints after the first, and states written whole."""
+    folder: str | None = None
+    """Where to write; without it, the folder for temporary files."""
+    out: str | None = None
+    """The result; without it, benchmarks/results/checkpoint.json."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def configuration(capacity: int) -> Config:
+    """FetchPush as it trains, with a replay of a size."""
+    config = load_task_config("fetch_push")
+    env = replace(config.env, num_envs=PLAYED, num_threads=1)
+    return replace(config, env=env, replay=replace(config.replay, capacity=capacity))
+
+
+def real_episodes(learner: Learner) -> Episodes:
+    """Episodes of random actions."""
+    generator = np.random.default_rng(0)
+    size = (PLAYED, learner.task.shape.action)
+    seeds = episode_seeds(0, 0, 0, PLAYED)
+    return play(
+        learner.env, learner.task.shape.horizon, seeds, lambda obs: generator.uniform(-1, 1, size)
+    )
+
+
+def add(learner: Learner, episodes: Episodes, count: int) -> None:
+    """Add ``count`` episodes like those given, no two alike."""
+    generator = np.random.default_rng(learner.replay.added)
+    for first in range(0, count, PLAYED):
+        chosen = [part[: count - first] for part in episodes]
+        noise = [1e-3 * generator.standard_normal(part.shape, np.float32) for part in chosen]
+        learner.replay.add(Episodes(*(a + b for a, b in zip(chosen, noise, strict=True))))
+
+
+def fill(learner: Learner, capacity: int) -> Episodes:
+    """Fill the replay, and make an update, after which optimisers have something to save."""
+    episodes = real_episodes(learner)
+    add(learner, episodes, capacity // learner.task.shape.horizon)
+    learner.agent.observe(episodes)
+    learner.agent.update(learner.replay.sample(256))
+    learner.progress.steps = learner.progress.tested_at = capacity
+    learner.best_policy = learner.agent.averaged.state_dict()
+    return episodes
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds that a call took, and what it returned."""
+    start = time.perf_counter()
+    returned = call()
+    return time.perf_counter() - start, returned
+
+
+def measure(arguments: Arguments, folder: Path) -> dict[str, Any]:
+    """Fill, write and time."""
+    config = configuration(arguments.capacity)
+    learner = build(config, env_maker(config.env))
+    episodes = fill(learner, arguments.capacity)
+    checkpoints = Checkpoints(folder)
+    first, first_bytes = timed(lambda: checkpoints.save(learner.state_dict()))
+    pauses, sizes, whole = [], [], []
+    for _ in range(arguments.rounds):
+        add(learner, episodes, arguments.new_steps // learner.task.shape.horizon)
+        seconds, size = timed(lambda: checkpoints.save(learner.state_dict()))
+        pauses.append(seconds)
+        sizes.append(size)
+        whole.append(timed(lambda: write_sealed(folder / "whole", learner.state_dict()))[0])
+    loading, state = timed(lambda: Checkpoints(folder).load())
+    learner.load_state_dict(state)
+    kept = sum(path.stat().st_size for path in folder.rglob("*") if path.name != "whole")
+    return {
+        "transitions": len(learner.replay) * learner.task.shape.horizon,
+        "first": {"seconds": first, "bytes": first_bytes},
+        "incremental": {
+            "seconds": spread(np.array(pauses)) | {"largest": max(pauses)},
+            "bytes": int(np.median(sizes)),
+        },
+        "written_whole": {
+            "seconds": spread(np.array(whole)),
+            "bytes": (folder / "whole").stat().st_size,
+        },
+        "kept_on_disk_bytes": kept,
+        "loading_seconds": loading,
+    }
+
+
+def main() -> int:
+    """Run the benchmark; returns the exit code."""
+    arguments = tyro.cli(Arguments)
+    at_least(1, rounds=arguments.rounds)
+    at_least(50, capacity=arguments.capacity, new_steps=arguments.new_steps)
+    torch.set_num_threads(1)
+    where = machine()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        results = measure(arguments, Path(folder))
+    publish("checkpoint", arguments, where, results)
+    for name in ("first", "incremental", "written_whole"):
+        seconds, size = results[name]["seconds"], results[name]["bytes"]
+        took = seconds["median"] if isinstance(seconds, dict) else seconds
+        print(f"{name:>14}  {took:7.3f} s  {size / 2**20:8.1f} MiB")
+    print(
+        f"on disk {results['kept_on_disk_bytes'] / 2**20:.1f} MiB for the last two, episodes once"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
