@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Session:
         make_env: builds the task's vector env.
         resume: whether to go on from the folder's checkpoint.
         weights: of the policy named by ``train.start_from``.
+        trackers: told the run's figures beside those that keep them.
 
     Raises:
         UserError: if the folder, the checkpoint or the configuration cannot be used.
@@ -51,6 +53,7 @@ class Session:
         make_env: MakeEnv,
         resume: bool = False,
         weights: dict[str, torch.Tensor] | None = None,
+        trackers: Sequence[Tracker] = (),
     ):
         self.config, self.folder, self._make_env = config, folder, make_env
         if config.video.enabled:
@@ -66,7 +69,7 @@ class Session:
             except UserError as error:
                 raise UserError(f"cannot resume from {folder / CHECKPOINT}: {error}") from error
         self.learner.keep = self._keep
-        self._trackers: list[Tracker] = []
+        self._watching, self._trackers = tuple(trackers), list[Tracker]()
         self._checkpointed = time.monotonic()
         self._resume_at = self.learner.progress.tested_at if resume else None
 
@@ -81,9 +84,10 @@ class Session:
         self._encoders = encoder_checksums(self.folder)
         self._announce()
         settings = {**to_mapping(self.config), "provenance": provenance()}
-        self._trackers = start_trackers(
+        kept = start_trackers(
             self.folder, settings, self.config.wandb, self.config.wandb_project, self._resume_at
         )
+        self._trackers = [*kept, *self._watching]
         try:
             with listening_for_stop() as stop:
                 self._train(stop)

@@ -42,6 +42,7 @@ RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 HOMES = {
     "envs": {"cli", "__main__"},
     "wandb": {"tracking"},
+    "optuna": {"sweeps"},
     "cv2": {"video", "pictures", "goals"},
     "imageio_ffmpeg": {"video", "goals"},
     "torch.distributed": {"distributed"},

@@ -56,3 +56,27 @@ def test_a_python_too_old_is_refused_before_anything_is_made(
     assert done.returncode == 2
     assert "Python 3.11 or newer is needed" in done.stderr
     assert not (clone / ".venv").exists()
+
+
+def test_a_worker_on_a_cluster_is_told_what_the_script_was(tmp_path: Path) -> None:
+    """Only SLURM is stood in for: it copies the script away and starts the step."""
+    script = tmp_path / "spool" / "slurm_script"
+    script.parent.mkdir()
+    shutil.copy(ROOT / "scripts/slurm_sweep.sbatch", script)
+    clone = tmp_path / "clone"
+    (clone / ".venv/bin").mkdir(parents=True)
+    environment = {**stand_in(tmp_path / "bin", "srun", "$*"), "SLURM_SUBMIT_DIR": str(clone)}
+    missing = run(script, environment)
+    assert missing.returncode == 2
+    assert "there is no .venv here: bash -c 'source scripts/setup.sh sweep'" in missing.stderr
+    program = clone / ".venv/bin/her-robotics"
+    program.touch(mode=0o755)
+    (tmp_path / "bin/srun").write_text('#!/bin/sh\necho "$OMP_NUM_THREADS: $*"\n')
+    told = subprocess.run(
+        [script, "fetch_push", "--trials", "9"],
+        env={**environment, "SLURM_CPUS_PER_TASK": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "2: .venv/bin/her-robotics sweep fetch_push --trials 9\n"

@@ -26,6 +26,7 @@ commands:
   goals TASK [OPTIONS]       draw goals of a task as images
   doctor [OPTIONS]           find what on this machine stands in training's way
   encode TASK [OPTIONS]      train an encoder of pictures, for goals that are images
+  sweep NAME|FILE [OPTIONS]  search for settings
 
 `her-robotics COMMAND --help` lists a command's options. RUN is the folder of a run,
 or the task of a policy that ships with the project.

@@ -15,6 +15,7 @@ from .encoding import encode
 from .goal_sheet import goals
 from .plotting import plot
 from .policies import evaluate_policy, play, record
+from .sweeping import sweep
 from .training import train
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
     "goals": goals,
     "encode": encode,
+    "sweep": sweep,
 }
 
 

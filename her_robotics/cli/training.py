@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from ..errors import UserError
 from ..run_folder import default_folder, read_config
 from ..session import Session
 from ..strict import validate
+from ..tracking import Tracker
 from .imaging import encoder_folder
 from .making import env_maker, task_name
 from .parse import parse, take
@@ -30,25 +32,29 @@ TASK is one of {tasks} (default fetch_reach), or debug: a run of seconds.
 
 def train(arguments: list[str]) -> int:
     """Train a policy; returns the exit code."""
-    task = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
     wants_help = "-h" in arguments or "--help" in arguments
     out, resume = take(arguments, "--out"), take(arguments, "--resume")
-    env = take(arguments, "--env")
     if resume is not None:
-        if task or out or env or (arguments and not wants_help):
+        if out or (arguments and not wants_help):
             raise UserError("--resume RUN goes on with the run as it was: it takes nothing else")
         if not wants_help:
-            config = read_config(Path(resume))
-            make_env = env_maker(config.env, Path(resume))
-            return Session(config, Path(resume), make_env, resume=True).run()
+            return go_on(Path(resume)).run()
     if wants_help:
         print(HELP.format(tasks=", ".join(shipped_tasks())), flush=True)
-    config = configure(task, arguments, env)
-    folder = Path(out) if out else default_folder(config.env.task, config.seed)
-    session = Session(config, folder, env_maker(config.env), weights=_weights(config))
-    if config.env.goal == "image":
-        copy_encoder(encoder_folder(config.env), folder)
-    return session.run()
+    config = configure_line(arguments)
+    return begin(config, Path(out) if out else default_folder(config.env.task, config.seed)).run()
+
+
+def configure_line(arguments: list[str]) -> Config:
+    """The settings that a command line of ``train`` asks for: a task or ``--env ID``, and options.
+
+    Raises:
+        UserError: if one is unknown or not allowed.
+    """
+    task = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    options = arguments[task is not None :]
+    env = take(options, "--env")
+    return configure(task, options, env)
 
 
 def configure(task: str | None, arguments: list[str], env: str | None = None) -> Config:
@@ -65,14 +71,37 @@ def configure(task: str | None, arguments: list[str], env: str | None = None) ->
     base = load_task_config(task or (GOAL_ENV if env else "fetch_reach"))
     if env:
         base = dataclasses.replace(base, env=dataclasses.replace(base.env, task=task_name(env)))
-    # Booleans are given as in YAML: --video.enabled false.
-    arguments = [re.sub(r"(^|=)(true|false)$", _capitalised, argument) for argument in arguments]
-    config = validate(parse(Config, arguments, "her-robotics train [TASK]", base))
+    options = [word for argument in arguments for word in _as_in_yaml(argument)]
+    config = validate(parse(Config, options, "her-robotics train [TASK]", base))
     if config.env.task != base.env.task:
         raise UserError(
             "name a task as the first argument (train fetch_push), any other env by --env"
         )
     return config
+
+
+def begin(config: Config, folder: Path, trackers: Sequence[Tracker] = ()) -> Session:
+    """A new run in ``folder``; ``trackers`` are told its figures too.
+
+    Raises:
+        UserError: if the folder or the configuration cannot be used.
+    """
+    make_env = env_maker(config.env)
+    session = Session(config, folder, make_env, weights=_weights(config), trackers=trackers)
+    if config.env.goal == "image":
+        copy_encoder(encoder_folder(config.env), folder)
+    return session
+
+
+def go_on(folder: Path, trackers: Sequence[Tracker] = ()) -> Session:
+    """A stopped run, to be gone on with; ``trackers`` are told its figures too.
+
+    Raises:
+        UserError: if it cannot be.
+    """
+    config = read_config(folder)
+    make_env = env_maker(config.env, folder)
+    return Session(config, folder, make_env, resume=True, trackers=trackers)
 
 
 def _weights(config: Config) -> dict[str, torch.Tensor] | None:
@@ -81,5 +110,9 @@ def _weights(config: Config) -> dict[str, torch.Tensor] | None:
     return None if start is None else load_policy(find_run(start)).policy.state_dict()
 
 
-def _capitalised(match: re.Match[str]) -> str:
-    return match[1] + match[2].capitalize()
+def _as_in_yaml(argument: str) -> list[str]:
+    """Booleans and lists may be given as in YAML: ``--video.enabled false``, ``--agent.hidden=[64, 64]``."""
+    name, given, value = argument.partition("=")
+    if given and re.fullmatch(r"\[.+\]", value):
+        return [name, *re.split(r"[\s,]+", value[1:-1].strip())]
+    return [re.sub(r"(^|=)(true|false)$", lambda match: match[1] + match[2].capitalize(), argument)]

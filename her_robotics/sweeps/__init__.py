@@ -1,0 +1,1 @@
+"""Searches for settings: files that `wandb sweep` takes too, and a local study by Optuna."""
