@@ -1,7 +1,6 @@
 """`her-robotics encode`: an encoder of pictures, trained on what a task's camera sees."""
 
 import dataclasses
-import re
 import time
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +35,7 @@ from .policies import find_run
 HELD_OUT = 0.15
 """Share of the episodes that an encoder does not learn from."""
 SHOWN = 16
-"""Held-out goal images on the sheet."""
+"""Held-out pictures on the sheet."""
 ENVS = 16
 
 
@@ -48,6 +47,9 @@ class EncodeArguments:
     """A task of ours, such as fetch_push."""
     encoder: Literal["keypoint", "vae", "contrastive"] = "keypoint"
     """Keypoint learns from the simulator's goals; vae and contrastive from pictures alone."""
+    reads: Literal["goal", "scene"] = "goal"
+    """What stands for the truth, to learn from or to be tested by: the goal achieved, for goals as images;
+    or the positions of all objects and of the gripper, for observations as images."""
     out: str | None = None
     """Its folder (default runs/<task>-<encoder>-<date>-<time>)."""
     policy: str | None = None
@@ -86,22 +88,21 @@ def encode(arguments: list[str]) -> int:
     torch.set_num_threads(1)
     encoder, folder = _build(given), _folder(given)
     started = time.monotonic()
-    frames, held_out = _see(given, camera).split(HELD_OUT)
-    goal_images, test_images = (_bank(given, camera, *asked) for asked in _banks(given))
-    seen = frames + goal_images
+    seen, tests = _pictures(given, camera)
+    counts = " and ".join(f"{len(each.goals):,d} {_words(name)}" for name, each in tests.items())
     seeing = time.monotonic() - started
     print(
-        f"{len(seen.goals):,d} pictures to learn from, {len(held_out.goals):,d} more and "
-        f"{len(test_images.goals)} goal images to be tested on, after {seeing:.0f} s",
+        f"{len(seen.goals):,d} pictures to learn from, {counts} to be tested on, after {seeing:.0f} s",
         flush=True,
     )
     fit(encoder, seen, given.updates, given.batch_size, seed=given.seed)
     encoder.eval()
     fit_probe(encoder, seen)
-    results = {"frames": probe(encoder, held_out), "goal_images": probe(encoder, test_images)}
+    results = {name: probe(encoder, each) for name, each in tests.items()}
     facts = {
         "task": given.task,
         "camera": camera,
+        "reads": given.reads,
         "probe": {name: result._asdict() for name, result in results.items()},
         "trained": {
             **{name: getattr(given, name) for name in ("seed", "episodes", "goals", "updates")},
@@ -110,7 +111,7 @@ def encode(arguments: list[str]) -> int:
         "provenance": provenance(),
     }
     save_encoder(folder, encoder, facts)
-    write_picture(folder / SHEET, _sheet(encoder, test_images, seen))
+    write_picture(folder / SHEET, _sheet(encoder, [*tests.values()][-1], seen))
     _say(folder, results)
     return 0
 
@@ -118,7 +119,7 @@ def encode(arguments: list[str]) -> int:
 def _build(given: EncodeArguments) -> PictureEncoder:
     task = envs.find_task(given.task)
     try:
-        goal = 3 * max(1, task.objects)
+        goal = 3 * max(1, task.objects + (given.reads == "scene"))
         return ENCODERS[given.encoder](given.size, goal, given.embedding)
     except ValueError as error:
         raise UserError(str(error)) from error
@@ -135,6 +136,15 @@ def _folder(given: EncodeArguments) -> Path:
     return folder
 
 
+def _pictures(given: EncodeArguments, camera: str) -> tuple[Frames, dict[str, Frames]]:
+    """What to learn from, and by name what to be tested on."""
+    frames, held_out = _see(given, camera).split(HELD_OUT)
+    if given.reads == "scene":  # goal images are out of the way: nobody observes what they show
+        return frames, {"frames": held_out}
+    goal_images, test_images = (_bank(given, camera, *asked) for asked in _banks(given))
+    return frames + goal_images, {"frames": held_out, "goal_images": test_images}
+
+
 def _see(given: EncodeArguments, camera: str) -> Frames:
     """Frames of random episodes, and of a policy's with noise."""
     env = env_maker(EnvConfig(task=given.task))(ENVS)
@@ -149,7 +159,7 @@ def _see(given: EncodeArguments, camera: str) -> Frames:
     bar = tqdm(total=given.episodes, unit="episode", disable=None, leave=False, dynamic_ncols=True)
     try:
         arguments: tuple[Any, ...] = (given.episodes, given.seed, camera, given.size, bar.update)
-        return collect(env, behaviours, *arguments)
+        return collect(env, behaviours, *arguments, scene=given.reads == "scene")
     except ValueError as error:  # no such camera
         raise UserError(str(error)) from error
     finally:
@@ -169,7 +179,8 @@ def _bank(given: EncodeArguments, camera: str, count: int, seed: int) -> Frames:
 
 
 def _sheet(encoder: PictureEncoder, images: Frames, seen: Frames) -> np.ndarray:
-    pictures, goals = images.pictures[:SHOWN], images.goals[:SHOWN]
+    shown = np.linspace(0, len(images.goals) - 1, SHOWN, dtype=int)
+    pictures, goals = images.pictures[shown], images.goals[shown]
     errors = 100.0 * (encoder.read(encoder.embed(pictures)) - goals).reshape(len(goals), -1, 3)
     lines = [[f"off {offset:.1f} cm" for offset in np.linalg.norm(each, axis=1)] for each in errors]
     return contact_sheet(encoder.show(pictures, seen), lines)
@@ -177,9 +188,12 @@ def _sheet(encoder: PictureEncoder, images: Frames, seen: Frames) -> np.ndarray:
 
 def _say(folder: Path, results: dict[str, ProbeResult]) -> None:
     for name, result in results.items():
-        what = re.sub("_", " ", name)
         print(
             f"a linear probe is off by {100 * result.mean:.1f} cm on average and less than "
-            f"{100 * result.most:.1f} cm in 95 of 100 of {result.pictures:,d} held-out {what}"
+            f"{100 * result.most:.1f} cm in 95 of 100 of {result.pictures:,d} held-out {_words(name)}"
         )
     print(f"encoder  {folder / WEIGHTS}\nlook     {folder / SHEET}")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 from ..rollout import ActionFunction, episode_seeds, play
-from ..types import GoalObs
+from ..types import Episodes, GoalObs
 from .frames import Frames
 
 EVERY = 5
@@ -63,6 +63,7 @@ def collect(
     camera: str,
     size: int,
     on_round: Callable[[int], object] = lambda count: None,
+    scene: bool = False,
 ) -> Frames:
     """Play episodes, by each behaviour in turn, and keep every ``EVERY``-th frame of them.
 
@@ -74,6 +75,7 @@ def collect(
         camera: what sees.
         size: width and height of the pictures.
         on_round: told how many episodes came after each round.
+        scene: whether frames are labelled by all positions, of objects and gripper, or by the goal achieved.
     """
     base: Any = env.unwrapped
     kept: list[Frames] = []
@@ -88,9 +90,16 @@ def collect(
         seeds = episode_seeds(seed, 0, number * env.num_envs, env.num_envs)
         played = play(env, base.max_episode_steps, seeds, act)
         pictures = base.pictures(np.stack(poses[::EVERY], axis=1), camera, size)
-        goals = played.achieved_goal[:, :-1:EVERY]
+        goals = (_scene(base, played) if scene else played.achieved_goal)[:, :-1:EVERY]
         owner = np.repeat(np.arange(env.num_envs), goals.shape[1])
         flat = (pictures.reshape(-1, *pictures.shape[2:]), goals.reshape(-1, goals.shape[-1]))
         kept.append(Frames(*flat, owner + number * env.num_envs))
         on_round(env.num_envs)
     return Frames(*map(np.concatenate, zip(*kept, strict=True)))
+
+
+def _scene(base: Any, played: Episodes) -> np.ndarray:
+    """Positions of all objects, and behind them the gripper's, ``(n, T + 1, 3 k + 3)``."""
+    if base.gripper is None:  # then the goal is the gripper's own
+        return played.achieved_goal
+    return np.concatenate([played.achieved_goal, played.observation[..., base.gripper]], axis=-1)
