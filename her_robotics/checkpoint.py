@@ -218,7 +218,7 @@ def load_policy(folder: Path) -> SavedPolicy:
 
 def _read_shape(given: dict[str, Any]) -> EpisodeShape:
     # What a shape does without, and what cards of before there was such a thing do not name.
-    without = (("choices", None), ("embedding", 0))
+    without = (("choices", None), ("embedding", 0), ("sight", 0))
     known = {name: size for name, size in given.items() if (name, size) not in without}
     return EpisodeShape(**{name: _size(name, size) for name, size in known.items()})
 

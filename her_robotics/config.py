@@ -54,6 +54,13 @@ class EnvConfig:
     of embeddings, or whether that is within `latent_threshold`."""
     latent_threshold: Positive | None = None
     """Distance of embeddings within which `latent_sparse` rewards 0 and not -1."""
+    observation: Literal["state", "image", "asymmetric"] = "state"
+    """What is observed: the simulator's state; what a camera sees; or that by the actor alone, and the
+    simulator's state and goals by critics, which only training needs (asymmetric actor-critic)."""
+    observer: str | None = None
+    """What observations as images are seen through, as `encoder` is for goals."""
+    frames: Annotated[int, Least(1, 100)] = 2
+    """Frames in an observation as image: the embedding of the last, and its changes up to it."""
     reward: Literal["sparse", "dense"] = "sparse"
     """Sparse: 0 within the threshold of the goal, else -1. Dense: minus the distance."""
     num_envs: Copies = 8
@@ -94,8 +101,9 @@ class ReplayConfig:
 class AgentConfig:
     """The learner."""
 
-    name: Literal["ddpg", "svg", "dqn"] = "ddpg"
-    """Algorithm, a key of `her_robotics.agents.AGENTS`; DQN is for discrete actions."""
+    name: Literal["ddpg", "svg", "dqn", "dagger"] = "ddpg"
+    """Algorithm, a key of `her_robotics.agents.AGENTS`; DQN is for discrete actions, DAgger learns from
+    `train.teacher` alone."""
     goal_encoder: Literal["manual"] = "manual"
     """How goals become embeddings, a key of `her_robotics.goals.GOAL_ENCODERS`."""
     relative_goal: bool = True
@@ -194,6 +202,9 @@ class TrainConfig:
     start_from: str | None = None
     """A policy whose weights the actor starts with: the folder of a run, or the task of one that ships. It is
     tested before the first step, so that it is kept if nothing better is learnt. Critics start afresh."""
+    teacher: str | None = None
+    """The policy that DAgger distils, which acts on the simulator's state and goals: the folder of a run, or
+    the task of one that ships."""
     checkpoint_seconds: NonNegative = 60.0
     """Least time between checkpoints; one is also written at the end."""
     torch_threads: Workers = 0

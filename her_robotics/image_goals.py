@@ -93,6 +93,7 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self.render_mode = env.render_mode
         self._embedded = encoder.embed(bank.pictures)
         self._shown: np.ndarray | None = None
+        self._frames: np.ndarray | None = None
         goal = gym.spaces.Box(-np.inf, np.inf, (self.embedding + width,), np.float64)
         self.single_observation_space = gym.spaces.Dict(
             {"observation": own["observation"], "achieved_goal": goal, "desired_goal": goal}
@@ -174,6 +175,12 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self._pursue(embeddings, self._encoder.read(embeddings), pictures)
         return self._goals.copy()
 
+    def pictures(self, camera: str, size: int) -> np.ndarray:
+        """What a camera sees now, ``(n, size, size, 3)`` uint8: what goals are seen by is not drawn twice."""
+        if (camera, size) == (self._camera, self.picture_size) and self._frames is not None:
+            return self._frames
+        return self._base.pictures(camera=camera, size=size)
+
     @property
     def goal_pictures(self) -> np.ndarray:
         """The goal images pursued just now, ``(n, size, size, 3)`` uint8."""
@@ -195,9 +202,9 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self._shown = pictures
 
     def _see(self, shown: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        pictures = self._base.pictures(camera=self._camera, size=self._encoder.size)
+        self._frames = self._base.pictures(camera=self._camera, size=self._encoder.size)
         own = shown["achieved_goal"]
-        achieved = np.concatenate([self._encoder.embed(pictures), own], axis=1)
+        achieved = np.concatenate([self._encoder.embed(self._frames), own], axis=1)
         return {**shown, "achieved_goal": achieved, "desired_goal": self._goals.copy()}
 
     def _draw(self, seed: int) -> int:

@@ -11,6 +11,7 @@ import gymnasium as gym
 import torch
 
 from .agents import AGENTS, Agent
+from .checkpoint import SavedPolicy
 from .config import AgentConfig, Config, Count, ExplorationConfig, Fraction, NonNegative
 from .counting import Counts
 from .errors import UserError, first_line
@@ -18,6 +19,7 @@ from .evaluate import ADVICE, Evaluation, evaluate
 from .exploration import Exploration
 from .guides import Guide, make_guide
 from .meters import Averages
+from .refusals import refuse_leak, refuse_too_large, teaching
 from .relabel import STRATEGIES
 from .replay import Replay
 from .rollout import Divergence, Lose, NonFiniteError
@@ -196,6 +198,7 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
         parts=getattr(base, "goal_parts", 1),
         choices=int(actions.n) if discrete else None,
         embedding=getattr(base, "embedding", 0),
+        sight=env.metadata.get("sight", 0),
     )
     return Task(
         shape=shape,
@@ -207,7 +210,10 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
 
 
 def build(
-    config: Config, make_env: MakeEnv, weights: dict[str, torch.Tensor] | None = None
+    config: Config,
+    make_env: MakeEnv,
+    weights: dict[str, torch.Tensor] | None = None,
+    teacher: SavedPolicy | None = None,
 ) -> Learner:
     """Build every collaborator of a run. Seeds torch, so equal configurations give equal learners.
 
@@ -215,9 +221,10 @@ def build(
         config: of the run.
         make_env: builds the task's vector env.
         weights: of the policy named by ``train.start_from``.
+        teacher: the policy named by ``train.teacher``.
 
     Raises:
-        UserError: if the configuration and the env do not fit together.
+        UserError: if the configuration and the env do not fit together, or there is not the memory.
     """
     torch.manual_seed(config.seed)
     if config.train.torch_threads:
@@ -231,10 +238,13 @@ def build(
             f"replay.capacity = {config.replay.capacity} holds {room} episodes of "
             f"{task.shape.horizon} steps, fewer than env.num_envs = {config.env.num_envs}"
         )
+    refuse_leak(config)
+    refuse_too_large(config, task.shape)
+    more = teaching(config, task.shape, teacher)
     bonus, cell = config.exploration.count_bonus, config.exploration.count_cell
     counts = Counts(task.shape, bonus, cell) if bonus else None
     taught = counts.rewarded(task) if counts else task
-    agent = AGENTS[config.agent.name](task.shape, config.agent, taught.reward_range)
+    agent = AGENTS[config.agent.name](task.shape, config.agent, taught.reward_range, **more)
     if weights is not None:
         try:
             agent.start_from(weights)

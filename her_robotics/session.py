@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .checkpoint import CHECKPOINT, Checkpoints, has_checkpoint, save_policy
+from .checkpoint import CHECKPOINT, Checkpoints, SavedPolicy, has_checkpoint, save_policy
 from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
 from .encoders.files import encoder_checksums
@@ -40,6 +40,7 @@ class Session:
         make_env: builds the task's vector env.
         resume: whether to go on from the folder's checkpoint.
         weights: of the policy named by ``train.start_from``.
+        teacher: the policy named by ``train.teacher``.
         trackers: told the run's figures beside those that keep them.
 
     Raises:
@@ -53,6 +54,7 @@ class Session:
         make_env: MakeEnv,
         resume: bool = False,
         weights: dict[str, torch.Tensor] | None = None,
+        teacher: SavedPolicy | None = None,
         trackers: Sequence[Tracker] = (),
     ):
         self.config, self.folder, self._make_env = config, folder, make_env
@@ -60,7 +62,7 @@ class Session:
             _check_rendering(make_env)
         self._checkpoints = Checkpoints(folder)
         state = self._checkpoints.load() if resume else None
-        self.learner = build(config, make_env, weights)
+        self.learner = build(config, make_env, weights, teacher)
         if state is None:
             create(folder, config)
         else:

@@ -29,6 +29,9 @@ class EpisodeShape:
         embedding: numbers at the head of a goal that an encoder made of a picture: networks see these
             alone, and tests judge by what stands behind them, the simulator's own goal. 0 where a goal
             is the simulator's own alone, which then is seen and judged by.
+        sight: numbers at the head of an observation that an encoder made of what a camera saw: actors see
+            these alone, and critics what stands behind them, the simulator's state, with its goal. 0
+            where actors and critics observe the same.
     """
 
     horizon: int
@@ -38,6 +41,7 @@ class EpisodeShape:
     parts: int = 1
     choices: int | None = None
     embedding: int = 0
+    sight: int = 0
 
     def __post_init__(self) -> None:
         if self.choices is not None and self.action != 1:
@@ -52,6 +56,16 @@ class EpisodeShape:
     def judged(self) -> slice:
         """Where in a goal the simulator's own stands."""
         return slice(self.embedding, self.goal)
+
+    @property
+    def sighted(self) -> slice:
+        """Where in an observation that stands which actors see."""
+        return slice(0, self.sight or self.observation)
+
+    @property
+    def state(self) -> slice:
+        """Where in an observation the simulator's state stands, or what is observed in its place."""
+        return slice(self.sight, self.observation)
 
     @property
     def floats(self) -> int:

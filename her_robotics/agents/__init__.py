@@ -6,12 +6,13 @@ import numpy as np
 import torch
 
 from ..types import Batch, Episodes, GoalObs
+from .dagger import DAgger
 from .ddpg import DDPG
 from .dqn import DQN
 from .policy import Policy
 from .svg import SVG
 
-__all__ = ["AGENTS", "DDPG", "DQN", "SVG", "Agent", "Policy"]
+__all__ = ["AGENTS", "DDPG", "DQN", "SVG", "Agent", "DAgger", "Policy"]
 
 
 class Agent(Protocol):
@@ -59,4 +60,9 @@ class Agent(Protocol):
         ...
 
 
-AGENTS: dict[str, type[DDPG] | type[DQN]] = {"ddpg": DDPG, "svg": SVG, "dqn": DQN}
+AGENTS: dict[str, type[DDPG] | type[DQN] | type[DAgger]] = {
+    "ddpg": DDPG,
+    "svg": SVG,
+    "dqn": DQN,
+    "dagger": DAgger,
+}

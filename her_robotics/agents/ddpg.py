@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from ..backprop import flatten
 from ..config import AgentConfig
 from ..networks import Actor, Critic, Critics
 from ..types import EpisodeShape
-from .policy import Policy
+from .policy import Policy, View
 from .q_learner import SPARSE, QLearner, read_count, restore
 
 Pull = Callable[[torch.Tensor], object]
@@ -34,6 +34,13 @@ class ActorPolicy(Policy):
         """The network behind the actions."""
         return Actor(self.state_goal_size, actions, config.hidden, config.batch_norm)
 
+    def twin(self) -> Self:
+        """The same policy with another actor that starts as its own; all else is shared."""
+        twin = copy.copy(self)  # shares what modules are kept in
+        twin._modules = {**self._modules}
+        twin.actor = copy.deepcopy(self.actor).requires_grad_(False)
+        return twin
+
     def choose(self, state_goal: torch.Tensor) -> torch.Tensor:
         self.actor.eval()
         return self.actor(state_goal)
@@ -41,6 +48,10 @@ class ActorPolicy(Policy):
 
 class DDPG(QLearner):
     """Actor, critics, their targets and optimisers.
+
+    Where an observation has a ``sight`` (``EpisodeShape``), the actor sees that and goals as images, and
+    critics, which only training needs, the simulator's state and goals: asymmetric actor-critic (Pinto et
+    al. 2017).
 
     Args:
         shape: widths of observation, goal and action.
@@ -61,9 +72,10 @@ class DDPG(QLearner):
         config: AgentConfig,
         reward_range: tuple[float, float] = SPARSE,
     ):
-        super().__init__(self.policy_type(shape, config), config, reward_range)
+        view = View(shape.state, shape.judged, config) if shape.sight else None
+        super().__init__(self.policy_type(shape, config), config, reward_range, view)
         norm = "batch" if config.batch_norm else config.critic_norm
-        sizes = (self.policy.state_goal_size, shape.action, config.hidden)
+        sizes = ((view or self.policy).state_goal_size, shape.action, config.hidden)
         self.critics = Critics(Critic(*sizes, norm) for _ in range(config.num_critics))
         self.target_actor = copy.deepcopy(self.policy.actor).requires_grad_(False)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
@@ -73,21 +85,22 @@ class DDPG(QLearner):
         self.actor_optimizer = torch.optim.Adam([actor], config.actor_lr, fused=True)
         self.critic_optimizer = torch.optim.Adam([critics], config.critic_lr, fused=True)
         self._followers = [
-            *_pairs(self.target_actor, target_actor, self.policy.actor, actor, config.tau),
-            *_pairs(self.target_critics, target_critics, self.critics, critics, config.tau),
+            *followers(self.target_actor, target_actor, self.policy.actor, actor, config.tau),
+            *followers(self.target_critics, target_critics, self.critics, critics, config.tau),
         ]
         if config.average < 1.0:
-            self.averaged = copy.copy(self.policy)
-            self.averaged._modules = {**self.policy._modules}  # all is shared but the actor
-            kept = copy.deepcopy(self.policy.actor).requires_grad_(False)
-            self.averaged.actor = kept
-            self._followers += _pairs(kept, flatten(kept), self.policy.actor, actor, config.average)
+            self.averaged = self.policy.twin()
+            kept = self.averaged.actor
+            self._followers += followers(
+                kept, flatten(kept), self.policy.actor, actor, config.average
+            )
 
     def _target_value(self, state_goal: torch.Tensor) -> torch.Tensor:
         """min Q'(s ‖ g, μ'(s ‖ g)), ``(b,)``."""
         self._set_training(self.target_actor, False)
         self._set_training(self.target_critics, False)
-        action, _ = self._action(self.target_actor, state_goal)
+        action, _ = self._action(self.target_actor, self.for_actor(state_goal))
+        state_goal = self.for_critics(state_goal)
         first, *others = (
             self._network(critic, state_goal).forward(state_goal, action).view(-1)
             for critic in self.target_critics
@@ -99,7 +112,7 @@ class DDPG(QLearner):
     def _learn(
         self, state_goal: torch.Tensor, action: torch.Tensor, target: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        metrics = self._update_critics(state_goal, action, target)
+        metrics = self._update_critics(self.for_critics(state_goal), action, target)
         late = self.updates >= self.config.actor_after
         if late and self.updates % self.config.actor_every == 0:
             metrics |= self._update_actor(state_goal)
@@ -132,8 +145,8 @@ class DDPG(QLearner):
         self._set_training(self.policy.actor, True)
         self._set_training(self.critics, False)
         critic = self._network(self.critics[0], state_goal)
-        action, pull = self._action(self.policy.actor, state_goal)
-        value = critic.forward(state_goal, action)
+        action, pull = self._action(self.policy.actor, self.for_actor(state_goal))
+        value = critic.forward(self.for_critics(state_goal), action)
         ascent = torch.full_like(value, -1.0 / len(value))
         gradient = critic.backward(ascent, parameters=False, inputs=True)
         assert gradient is not None
@@ -162,6 +175,7 @@ class DDPG(QLearner):
             "actor_optimizer": self.actor_optimizer.state_dict(),
             "critic_optimizer": self.critic_optimizer.state_dict(),
             "updates": self.updates,
+            **({"critic_view": self.critic_view.state_dict()} if self.critic_view else {}),
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -172,6 +186,8 @@ class DDPG(QLearner):
         """
         self.policy.load_state_dict(state["policy"])
         self.averaged.actor.load_state_dict(state["averaged_actor"])
+        if self.critic_view:
+            self.critic_view.load_state_dict(state["critic_view"])
         self.critics.load_state_dict(state["critics"])
         self.target_actor.load_state_dict(state["target_actor"])
         self.target_critics.load_state_dict(state["target_critics"])
@@ -180,7 +196,7 @@ class DDPG(QLearner):
         self.updates = read_count(state["updates"])
 
 
-def _pairs(
+def followers(
     follower: nn.Module,
     weights: torch.Tensor,
     followed: nn.Module,

@@ -12,8 +12,38 @@ from ..normalizer import Normalizer
 from ..types import EpisodeShape, GoalObs
 
 
-class Policy(nn.Module, ABC):
-    """All that is needed to act: observation normaliser, goal encoder, and what a subclass chooses by.
+class View(nn.Module):
+    """What a network sees of an observation and a goal, standardised.
+
+    Args:
+        observed: which part of an observation.
+        pursued: which part of a goal.
+        config: the agent's configuration.
+    """
+
+    def __init__(self, observed: slice, pursued: slice, config: AgentConfig):
+        super().__init__()
+        self._observed, self._pursued = observed, pursued
+        observation, goal = (part.stop - part.start for part in (observed, pursued))
+        self.normalizer = Normalizer(observation)
+        self.encoder = GOAL_ENCODERS[config.goal_encoder](goal, config.relative_goal)
+        self.state_goal_size = observation + self.encoder.output_size
+
+    def encode(
+        self, observation: torch.Tensor, achieved_goal: torch.Tensor, goal: torch.Tensor
+    ) -> torch.Tensor:
+        """s ‖ g as the network sees it, ``(..., o), (..., g), (..., g) -> (..., state_goal_size)``."""
+        embedding = self.encoder(achieved_goal[..., self._pursued], goal[..., self._pursued])
+        return torch.cat([self.normalizer(observation[..., self._observed]), embedding], dim=-1)
+
+    def observe(self, observation: torch.Tensor, desired_goal: torch.Tensor) -> None:
+        """Take the observations ``(..., o)`` and goals ``(n, g)`` of new episodes into the moments."""
+        self.normalizer.update(observation[..., self._observed])
+        self.encoder.observe(desired_goal[..., self._pursued])
+
+
+class Policy(View, ABC):
+    """All that is needed to act: a view of what is shown, and what a subclass chooses by.
 
     Args:
         shape: widths of observation, goal and action.
@@ -21,19 +51,7 @@ class Policy(nn.Module, ABC):
     """
 
     def __init__(self, shape: EpisodeShape, config: AgentConfig):
-        super().__init__()
-        self.normalizer = Normalizer(shape.observation)
-        self._seen = shape.seen
-        seen = shape.embedding or shape.goal
-        self.encoder = GOAL_ENCODERS[config.goal_encoder](seen, config.relative_goal)
-        self.state_goal_size = shape.observation + self.encoder.output_size
-
-    def encode(
-        self, observation: torch.Tensor, achieved_goal: torch.Tensor, goal: torch.Tensor
-    ) -> torch.Tensor:
-        """s ‖ g as the networks see it, ``(..., o), (..., g), (..., g) -> (..., state_goal_size)``."""
-        embedding = self.encoder(achieved_goal[..., self._seen], goal[..., self._seen])
-        return torch.cat([self.normalizer(observation), embedding], dim=-1)
+        super().__init__(shape.sighted, shape.seen, config)
 
     @torch.no_grad()
     def act(self, obs: GoalObs) -> np.ndarray:
@@ -44,10 +62,6 @@ class Policy(nn.Module, ABC):
         """s ‖ g of what n envs show, ``(n, state_goal_size)``."""
         arrays = (obs.observation, obs.achieved_goal, obs.desired_goal)
         return self.encode(*(torch.as_tensor(np.asarray(a, dtype=np.float32)) for a in arrays))
-
-    def observe_goals(self, desired_goal: torch.Tensor) -> None:
-        """Take the desired goals ``(n, g)`` of new episodes into the goal encoder's moments."""
-        self.encoder.observe(desired_goal[..., self._seen])
 
     @abstractmethod
     def choose(self, state_goal: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from ..backprop import Network, network
 from ..config import AgentConfig
 from ..types import Ahead, Batch, Episodes, GoalObs
-from .policy import Policy
+from .policy import Policy, View
 
 SPARSE = (-1.0, 0.0)
 """Range of the sparse reward."""
@@ -23,6 +23,7 @@ class QLearner(ABC):
         policy: what acts and explores.
         config: the agent's configuration.
         reward_range: least and greatest reward of a step, which bound the value of everything.
+        critic_view: what critics see, where that is not what the policy sees.
     """
 
     policy_type: ClassVar[type[Policy]]
@@ -32,8 +33,15 @@ class QLearner(ABC):
     unused: ClassVar[tuple[str, ...]]
     """Settings of ``AgentConfig`` that mean nothing to it."""
 
-    def __init__(self, policy: Policy, config: AgentConfig, reward_range: tuple[float, float]):
+    def __init__(
+        self,
+        policy: Policy,
+        config: AgentConfig,
+        reward_range: tuple[float, float],
+        critic_view: View | None = None,
+    ):
         self.config, self.policy = config, policy
+        self.critic_view = critic_view
         self.averaged = policy
         """The policy that is tested and kept."""
         self.lowest_value, self.highest_value = (r / (1.0 - config.gamma) for r in reward_range)
@@ -48,8 +56,27 @@ class QLearner(ABC):
 
     def observe(self, episodes: Episodes) -> None:
         """Take new episodes into the moments of observations and goals."""
-        self.policy.normalizer.update(torch.as_tensor(episodes.observation))
-        self.policy.observe_goals(torch.as_tensor(episodes.desired_goal))
+        shown = torch.as_tensor(episodes.observation), torch.as_tensor(episodes.desired_goal)
+        for view in (self.policy, self.critic_view):
+            if view:
+                view.observe(*shown)
+
+    def encode(
+        self, observation: torch.Tensor, achieved_goal: torch.Tensor, goal: torch.Tensor
+    ) -> torch.Tensor:
+        """s ‖ g as the policy sees it, and behind it as critics do if they see another; ``(..., n)``."""
+        seen = self.policy.encode(observation, achieved_goal, goal)
+        if self.critic_view is None:
+            return seen
+        return torch.cat([seen, self.critic_view.encode(observation, achieved_goal, goal)], dim=-1)
+
+    def for_actor(self, state_goal: torch.Tensor) -> torch.Tensor:
+        """The actor's part of what ``encode`` gave."""
+        return state_goal[..., : self.policy.state_goal_size]
+
+    def for_critics(self, state_goal: torch.Tensor) -> torch.Tensor:
+        """The critics' part of what ``encode`` gave."""
+        return state_goal[..., self.policy.state_goal_size if self.critic_view else 0 :]
 
     @torch.no_grad()
     def start_from(self, weights: dict[str, torch.Tensor]) -> None:
@@ -65,7 +92,7 @@ class QLearner(ABC):
     @torch.no_grad()
     def update(self, batch: Batch) -> dict[str, torch.Tensor]:
         """One step on the networks, then their targets; returns diagnostics as 0-d tensors."""
-        state_goal, next_state_goal = self.policy.encode(
+        state_goal, next_state_goal = self.encode(
             batch.observation, batch.achieved_goal, batch.goal
         )
         target = self.targets(next_state_goal, batch.reward)
@@ -97,7 +124,7 @@ class QLearner(ABC):
         """
         gamma, count = self.config.gamma, ahead.rewards.shape[1]
         discounted = ahead.rewards @ (gamma ** torch.arange(count, dtype=torch.float32))
-        state_goal = self.policy.encode(ahead.observation, ahead.achieved_goal, goal)
+        state_goal = self.encode(ahead.observation, ahead.achieved_goal, goal)
         value = self._target_value(state_goal)
         return self._clip(discounted + gamma**ahead.steps * value)
 

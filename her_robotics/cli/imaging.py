@@ -1,4 +1,4 @@
-"""Goals as images, from a configuration: the encoder they are seen through, and the bank they come from."""
+"""Images in place of goals and observations, from a configuration: what they are seen through."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +10,20 @@ from envs.goal_bank import goal_bank
 from envs.shipped import trained_encoders
 
 from ..config import EnvConfig
-from ..encoders.files import CARD, SavedEncoder, load_encoder
+from ..encoders.files import FILES, OBSERVER_FILES, SavedEncoder, copy_encoder, load_encoder
 from ..errors import UserError
 from ..image_goals import GoalBank, ImageGoals
+from ..image_observations import ImageObservations
 
 TRAINING_BANK, TEST_BANK = 0, 1
 """Seeds of the banks of goal images: for training, and for tests, whose images nothing learns from."""
 SETTINGS = ("encoder", "goal_images", "goal_reward", "latent_threshold")
 """Settings that only image goals have."""
+OBSERVING = ("observer", "frames")
+"""Settings that only observations as images have."""
 
 Turn = Callable[[gym.vector.VectorEnv, bool], gym.vector.VectorEnv]
-"""Turns the goals of an env into what is configured; the flag says whether it is for tests."""
+"""Turns what an env shows into what is configured; the flag says whether it is for tests."""
 
 
 def test_count(count: int) -> int:
@@ -28,8 +31,8 @@ def test_count(count: int) -> int:
     return max(1, count // 5)
 
 
-def image_goals(env: EnvConfig, run: Path | None) -> Turn:
-    """What turns the goals of a Fetch env into images, or leaves them where they are not to be.
+def images(env: EnvConfig, run: Path | None) -> Turn:
+    """What turns goals and observations of a Fetch env into images, or leaves them where they are not to be.
 
     Args:
         env: the configuration.
@@ -39,45 +42,72 @@ def image_goals(env: EnvConfig, run: Path | None) -> Turn:
         UserError: if the settings do not fit each other, or there is no sound encoder.
     """
     _refuse_misfits(env)
-    if env.goal != "image":
-        return lambda made, test: made
-    saved = load_encoder(encoder_folder(env, run))
-    if saved.task != env.task:
-        raise UserError(
-            f"env.encoder = {env.encoder} knows pictures of {saved.task}, not of {env.task}"
-        )
+    encoder = _load(env, "encoder", run) if env.goal == "image" else None
+    observer = _load(env, "observer", run) if env.observation != "state" else None
 
     def turn(made: gym.vector.VectorEnv, test: bool) -> gym.vector.VectorEnv:
-        bank = _bank(env, saved, test)
-        threshold = env.latent_threshold or 0.0
-        return ImageGoals(made, saved.encoder, bank, saved.camera, env.goal_reward, threshold)
+        if encoder:
+            bank, threshold = _bank(env, encoder, test), env.latent_threshold or 0.0
+            made = ImageGoals(
+                made, encoder.encoder, bank, encoder.camera, env.goal_reward, threshold
+            )
+        if observer:
+            state = env.observation == "asymmetric"
+            same = encoder is not None and encoder.card["sha256"] == observer.card["sha256"]
+            seen = (observer.encoder, observer.camera, env.frames)
+            made = ImageObservations(made, *seen, state, embedded=same)
+        return made
 
     return turn
 
 
-def encoder_folder(env: EnvConfig, run: Path | None = None) -> Path:
-    """The folder of the encoder of image goals: the run's own, or the one that is configured.
+def keep_encoders(env: EnvConfig, run: Path) -> None:
+    """Put what a run's images are seen through into its folder."""
+    if env.goal == "image":
+        copy_encoder(_find(env.encoder, "env.encoder"), run)
+    if env.observation != "state":
+        copy_encoder(_find(env.observer, "env.observer"), run, OBSERVER_FILES)
+
+
+def _load(env: EnvConfig, setting: str, run: Path | None) -> SavedEncoder:
+    """The encoder of a setting: from the run's own folder, or the one that is configured.
+
+    Raises:
+        UserError: if there is none, or it is of another task.
+    """
+    given, files = getattr(env, setting), OBSERVER_FILES if setting == "observer" else FILES
+    if run is not None and (run / files.card).exists():
+        saved = load_encoder(run, files)
+    else:
+        saved = load_encoder(_find(given, f"env.{setting}"))
+    if saved.task != env.task:
+        raise UserError(
+            f"env.{setting} = {given} knows pictures of {saved.task}, not of {env.task}"
+        )
+    return saved
+
+
+def _find(given: str | None, setting: str) -> Path:
+    """The folder of a configured encoder.
 
     Raises:
         UserError: if there is none.
     """
-    if run is not None and (run / CARD).exists():
-        return run
     shipped = trained_encoders()
-    if env.encoder is None:
+    if given is None:
         raise UserError(
-            "env.goal = image needs env.encoder: the folder of one that `her-robotics encode` made, or "
-            f"one that ships: {', '.join(shipped)}"
+            f"images need {setting}: the folder of an encoder that `her-robotics encode` made, or one that "
+            f"ships: {', '.join(shipped)}"
         )
-    folder = Path(env.encoder)
-    if folder.exists() or folder.name != env.encoder:
+    folder = Path(given)
+    if folder.exists() or folder.name != given:
         return folder
-    if env.encoder not in shipped:
+    if given not in shipped:
         raise UserError(
-            f"env.encoder = {env.encoder} is neither the folder of an encoder nor one that ships: choose "
+            f"{setting} = {given} is neither the folder of an encoder nor one that ships: choose "
             f"one of {', '.join(shipped)}"
         )
-    return shipped[env.encoder]
+    return shipped[given]
 
 
 def _bank(env: EnvConfig, saved: SavedEncoder, test: bool) -> GoalBank:
@@ -91,16 +121,19 @@ def _bank(env: EnvConfig, saved: SavedEncoder, test: bool) -> GoalBank:
 
 
 def _refuse_misfits(env: EnvConfig) -> None:
-    plain = EnvConfig()
-    if env.goal != "image":
-        for name in SETTINGS:
-            if getattr(env, name) != getattr(plain, name):
-                raise UserError(
-                    f"env.{name} is a setting of image goals: it needs env.goal = image"
-                )
-        return
+    _refuse_without(env, SETTINGS, "image goals: it needs env.goal = image", env.goal == "image")
+    _refuse_without(
+        env,
+        OBSERVING,
+        "observations as images: it needs env.observation = image or asymmetric",
+        env.observation != "state",
+    )
     if env.task not in envs.TASKS:
-        raise UserError(f"env.goal = image needs one of our Fetch tasks, not {env.task}")
+        for name in ("goal", "observation"):
+            if getattr(env, name) not in (None, "state"):
+                raise UserError(
+                    f"env.{name} = {getattr(env, name)} needs one of our Fetch tasks, not {env.task}"
+                )
     sparse = env.goal_reward == "latent_sparse"
     if sparse != (env.latent_threshold is not None):
         raise UserError(
@@ -112,3 +145,10 @@ def _refuse_misfits(env: EnvConfig) -> None:
             f"env.reward = {env.reward} means nothing to env.goal_reward = {env.goal_reward}: leave it "
             "at sparse"
         )
+
+
+def _refuse_without(env: EnvConfig, names: tuple[str, ...], of: str, there: bool) -> None:
+    plain = EnvConfig()
+    changed = [name for name in names if getattr(env, name) != getattr(plain, name)]
+    if changed and not there:
+        raise UserError(f"env.{changed[0]} is a setting of {of}")

@@ -13,7 +13,7 @@ from envs.adapter import GoalVectorEnv
 from ..config import EnvConfig
 from ..errors import UserError
 from ..learner import MakeEnv
-from .imaging import image_goals
+from .imaging import images
 
 
 def env_maker(env: EnvConfig, run: Path | None = None) -> MakeEnv:
@@ -21,14 +21,14 @@ def env_maker(env: EnvConfig, run: Path | None = None) -> MakeEnv:
 
     Args:
         env: the configuration.
-        run: folder of the run that it is of, which holds the encoder of image goals.
+        run: folder of the run that it is of, which holds what its images are seen through.
 
     Raises:
         UserError: if settings are given that only other envs have.
     """
     ours = env.task in envs.IDS
     _refuse_settings_of_others(env)
-    turned = image_goals(env, run)
+    turned = images(env, run)
 
     def make(num_envs: int, test: bool = False, **options: Any) -> gym.vector.VectorEnv:
         try:
@@ -77,7 +77,7 @@ def _any_env(env: EnvConfig, num_envs: int, options: dict[str, Any]) -> gym.vect
     )
 
 
-FETCH = ("goal", "reward", "model", "num_threads", "randomize")
+FETCH = ("goal", "observation", "reward", "model", "num_threads", "randomize")
 """Settings that only Fetch tasks have."""
 
 

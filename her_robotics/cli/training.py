@@ -5,17 +5,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from ..checkpoint import load_policy
+from ..checkpoint import SavedPolicy, load_policy
 from ..config import GOAL_ENV, Config, load_task_config, shipped_tasks
-from ..encoders.files import copy_encoder
 from ..errors import UserError
 from ..run_folder import default_folder, read_config
 from ..session import Session
 from ..strict import validate
 from ..tracking import Tracker
-from .imaging import encoder_folder
+from .imaging import keep_encoders
 from .making import env_maker, task_name
 from .parse import parse, take
 from .policies import find_run
@@ -86,10 +83,11 @@ def begin(config: Config, folder: Path, trackers: Sequence[Tracker] = ()) -> Ses
     Raises:
         UserError: if the folder or the configuration cannot be used.
     """
+    start, teacher = _policy(config.train.start_from), _policy(config.train.teacher)
+    weights = start.policy.state_dict() if start else None
     make_env = env_maker(config.env)
-    session = Session(config, folder, make_env, weights=_weights(config), trackers=trackers)
-    if config.env.goal == "image":
-        copy_encoder(encoder_folder(config.env), folder)
+    session = Session(config, folder, make_env, weights=weights, teacher=teacher, trackers=trackers)
+    keep_encoders(config.env, folder)
     return session
 
 
@@ -100,14 +98,13 @@ def go_on(folder: Path, trackers: Sequence[Tracker] = ()) -> Session:
         UserError: if it cannot be.
     """
     config = read_config(folder)
-    make_env = env_maker(config.env, folder)
-    return Session(config, folder, make_env, resume=True, trackers=trackers)
+    make_env, teacher = env_maker(config.env, folder), _policy(config.train.teacher)
+    return Session(config, folder, make_env, resume=True, teacher=teacher, trackers=trackers)
 
 
-def _weights(config: Config) -> dict[str, torch.Tensor] | None:
-    """Those of the policy that training starts from."""
-    start = config.train.start_from
-    return None if start is None else load_policy(find_run(start)).policy.state_dict()
+def _policy(name: str | None) -> SavedPolicy | None:
+    """A policy that a setting names."""
+    return None if name is None else load_policy(find_run(name))
 
 
 def _as_in_yaml(argument: str) -> list[str]:

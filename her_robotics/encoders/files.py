@@ -11,6 +11,8 @@ from .encoder import PictureEncoder
 
 WEIGHTS, CARD, SHEET = "encoder.safetensors", "encoder.json", "encoder.png"
 FILES = SealedFiles("encoder", WEIGHTS, CARD)
+OBSERVER_FILES = SealedFiles("encoder", "observer.safetensors", "observer.json")
+"""Those in a run's folder that observations are seen through."""
 
 
 class SavedEncoder(NamedTuple):
@@ -46,26 +48,30 @@ def save_encoder(folder: Path, encoder: PictureEncoder, facts: dict[str, Any]) -
     FILES.write(folder, encoder.state_dict(), {**described, **facts})
 
 
-def load_encoder(folder: Path) -> SavedEncoder:
+def load_encoder(folder: Path, files: SealedFiles = FILES) -> SavedEncoder:
     """Read an encoder from its folder, or from that of a policy that was trained with it.
+
+    Args:
+        folder: where it is.
+        files: their names.
 
     Raises:
         CheckpointError: if a file is missing, truncated, foreign or does not fit the other.
     """
-    card = FILES.read_card(folder)
-    with FILES.describing(folder):
+    card = files.read_card(folder)
+    with files.describing(folder):
         kind, task, camera = (_text(card, name) for name in ("kind", "task", "camera"))
         if kind not in ENCODERS:
             raise UserError(f"unknown encoder {kind!r}: choose one of {', '.join(ENCODERS)}")
         encoder = ENCODERS[kind](card["size"], card["goal"], card["embedding"])
-    FILES.fill(encoder, folder, card)
+    files.fill(encoder, folder, card)
     return SavedEncoder(encoder.requires_grad_(False).eval(), task, camera, card)
 
 
-def copy_encoder(source: Path, folder: Path) -> None:
-    """Put an encoder's files into the folder of a run, which then is all that its policy needs."""
-    for name in (WEIGHTS, CARD):
-        shutil.copyfile(source / name, folder / name)
+def copy_encoder(source: Path, folder: Path, files: SealedFiles = FILES) -> None:
+    """Put an encoder into a run's folder, as ``files``, which then holds all that its policy needs."""
+    shutil.copyfile(source / WEIGHTS, folder / files.weights)
+    shutil.copyfile(source / CARD, folder / files.card)
 
 
 def encoder_checksums(folder: Path) -> dict[str, str]:
@@ -76,7 +82,7 @@ def encoder_checksums(folder: Path) -> dict[str, str]:
     Raises:
         CheckpointError: if a card is none of ours.
     """
-    held = [files for files in (FILES,) if (folder / files.card).exists()]
+    held = [files for files in (FILES, OBSERVER_FILES) if (folder / files.card).exists()]
     return {files.card: str(files.read_card(folder).get("sha256")) for files in held}
 
 

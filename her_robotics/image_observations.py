@@ -1,0 +1,88 @@
+"""Observations as images: a vector env that is seen through a camera and an encoder.
+
+An observation is what an encoder makes of the last frames: the embedding of the newest, and how it changed
+from each frame to the next, since a single one shows no velocity. Behind it may stand what the env itself
+shows, the simulator's state. Then actors see the head alone and critics the rest (``EpisodeShape.sight``),
+and what is trained so can act without a simulator (Pinto et al. 2017, "Asymmetric Actor Critic for
+Image-Based Robot Learning").
+
+The encoder is frozen, so replay keeps embeddings, a few numbers for each step, and no frames.
+"""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+
+from .encoders import PictureEncoder
+
+
+class ImageObservations(VectorWrapper):
+    """A vector env whose observations are made of what a camera sees.
+
+    Args:
+        env: what is seen: its ``unwrapped`` draws ``pictures``.
+        encoder: of frames.
+        camera: what sees.
+        frames: how many of the last frames make an observation.
+        state: whether the env's own observations stand behind.
+        embedded: whether the env's goals are images seen by the same encoder, so that what it makes of a
+            frame is shown as achieved already.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv,
+        encoder: PictureEncoder,
+        camera: str,
+        frames: int,
+        state: bool,
+        embedded: bool = False,
+    ):
+        super().__init__(env)
+        self._encoder, self._camera = encoder, camera
+        self._state, self._embedded = state, embedded
+        self._seen = np.zeros((frames, env.num_envs, encoder.embedding), np.float32)
+        """Embeddings of the last frames, the newest first."""
+        own: Any = env.single_observation_space
+        sight = frames * encoder.embedding
+        width = sight + (own["observation"].shape[0] if state else 0)
+        box = gym.spaces.Box(-np.inf, np.inf, (width,), np.float64)
+        self.single_observation_space = gym.spaces.Dict({**own.spaces, "observation": box})
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+        self.metadata = {**env.metadata, "sight": sight if state else 0}
+
+    def reset(
+        self, *, seed: Any = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Start new episodes, whose first frame is seen as if nothing had moved before."""
+        shown, info = self.env.reset(seed=seed, options=options)
+        anew = options["reset_mask"] if options else slice(None)
+        self._seen[:, anew] = self._look(shown)[anew]
+        return self._observation(shown), info
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """One step in every env."""
+        shown, reward, terminated, truncated, info = self.env.step(actions)
+        self._seen = np.concatenate([self._look(shown)[None], self._seen[:-1]])
+        return self._observation(shown), reward, terminated, truncated, info
+
+    def _look(self, shown: dict[str, np.ndarray]) -> np.ndarray:
+        if self._embedded:
+            return shown["achieved_goal"][:, : self._encoder.embedding]
+        base: Any = self.env.unwrapped
+        return self._encoder.embed(base.pictures(camera=self._camera, size=self._encoder.size))
+
+    def _observation(self, shown: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        changes = self._seen[:-1] - self._seen[1:]
+        parts = [self._seen[0], *changes]
+        own = shown["observation"]
+        # A simulation that diverged must not look sound (``rollout.play``).
+        parts[0] = np.where(np.isfinite(own).all(axis=1, keepdims=True), parts[0], np.nan)
+        if self._state:
+            parts.append(own)
+        return {**shown, "observation": np.concatenate(parts, axis=1, dtype=np.float64)}
