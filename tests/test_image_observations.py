@@ -205,7 +205,7 @@ def test_a_simulation_that_diverges_costs_its_episode_also_where_only_pictures_a
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"observer": None}, "images need env.observer"),
+        ({"observer": None}, "needs env.observer"),
         ({"observer": "fetch_push"}, "knows pictures of fetch_push, not of fetch_reach"),
         ({"observation": "state"}, "env.observer is a setting of observations as images"),
         ({"observation": "state", "observer": None, "frames": 3}, "env.frames is a setting of"),

@@ -96,8 +96,8 @@ def _find(given: str | None, setting: str) -> Path:
     shipped = trained_encoders()
     if given is None:
         raise UserError(
-            f"images need {setting}: the folder of an encoder that `her-robotics encode` made, or one that "
-            f"ships: {', '.join(shipped)}"
+            f"seeing images needs {setting}: the folder of an encoder that `her-robotics encode` made, or "
+            f"one that ships: {', '.join(shipped)}"
         )
     folder = Path(given)
     if folder.exists() or folder.name != given:
