@@ -22,12 +22,15 @@ from typing import Any, Literal, NamedTuple
 import tyro
 from tqdm import tqdm
 
-from benchmarks import learning
+from benchmarks import trainings
+from benchmarks.cells import Cell
 from benchmarks.report import RESULTS, machine, publish
+from benchmarks.trainings import Trainings
 from envs.shipped import trained_encoders, trained_policies
 from her_robotics import checkpoint
 from her_robotics.config import load_task_config
 from her_robotics.encoders import files as encoder_files
+from her_robotics.errors import UserError
 from her_robotics.files import write_text
 from her_robotics.plots import plot_groups
 
@@ -101,7 +104,7 @@ def plan(given: Arguments, config: str, seed: int) -> Run:
     shipped = load_task_config(config).env.encoder
     own = given.runs / f"encoder-{shipped}-s{seed}"
     trains = given.encoder == "trained" and shipped is not None
-    folder = given.runs / f"{config}-{given.encoder}-s{seed}"
+    folder = given.runs / Cell(config, given.encoder, seed).name
     return Run(config, seed, folder, own if trains else None)
 
 
@@ -148,9 +151,20 @@ def train(given: Arguments, run: Run) -> int:
         ):
             return code
         options = f"--env.encoder {run.encoder} {options}"
-    arguments = learning.Arguments(task=run.config, options=options, workers=given.workers)
-    work = partial(learning.run_seed, arguments, run.seed, run.folder)
-    return _timed(run.folder, checkpoint.CARD, work)
+    work = Trainings(given.runs, lambda *_: options, given.workers)
+    cell = Cell(run.config, given.encoder, run.seed)  # whose folder is the run's
+    return _timed(run.folder, checkpoint.CARD, lambda: _complete(work, cell))
+
+
+def _complete(work: Trainings, cell: Cell) -> int:
+    """Train, or go on; the exit code."""
+    try:
+        if not work.is_done(cell):
+            work.run(cell)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def encode(given: Arguments, config: str, seed: int, folder: Path) -> int:
@@ -201,7 +215,7 @@ def sum_up(runs: list[Run]) -> dict[str, Any]:
 
 def figures(run: Run) -> dict[str, Any]:
     """One run: its curve, what came before it, when it first reached the target, and its last test."""
-    found = learning.seed_figures(run.folder, ROWS[run.config].target)
+    found = trainings.figures(run.folder, ROWS[run.config].target)
     before = {"steps": 0, "seconds": 0.0}
     card = run.folder / encoder_files.CARD
     if card.exists():

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from benchmarks.cells import Cell, refuse_other
 from envs import TASKS
-from her_robotics.checkpoint import CARD, CHECKPOINT
+from her_robotics.checkpoint import CARD, has_checkpoint
 from her_robotics.cli.parse import take
 from her_robotics.cli.training import configure
 from her_robotics.config import Config, EnvConfig, TrainConfig
@@ -85,7 +85,7 @@ class Trainings:
     def next_arguments(self, cell: Cell) -> list[str]:
         """The same to go on with it; what left no checkpoint is cleared away, to start anew."""
         folder = self.folder(cell)
-        if (folder / CHECKPOINT).exists():
+        if has_checkpoint(folder):
             return ["--resume", str(folder)]
         if (folder / CONFIG).exists():
             shutil.rmtree(folder)

@@ -32,8 +32,6 @@ TIMES = {"step": STEPS, "seconds": Range(0.0, 1e12)}
 """What is drawn, and what it may be."""
 GRID = 200
 """Points at which the curves of several runs are compared."""
-COLOURS = [f"C{index}" for index in range(10)]
-"""Of the curves in a panel."""
 
 
 class Curve(NamedTuple):
@@ -130,11 +128,9 @@ def plot_panels(
     size = (4.6 * columns, 3.4 * rows)
     with picture(output, columns, rows, figsize=size, sharey=True) as axes:
         for axis, (title, lines) in zip(axes, panels.items(), strict=False):
-            for colour, (label, folders) in zip(
-                itertools.cycle(COLOURS), lines.items(), strict=False
-            ):
+            for colour, (label, folders) in enumerate(lines.items()):
                 curves = [read_curve(folder)._replace(label=label) for folder in folders]
-                _draw(axis, label, curves, "steps", colour)
+                _draw(axis, label, curves, "steps", f"C{colour}")
             axis.set(title=title, xlabel="env steps", ylim=(-0.02, 1.02))
             axis.grid(alpha=0.3)
             axis.legend(fontsize="small")
