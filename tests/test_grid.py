@@ -103,15 +103,19 @@ def test_a_lever_changes_what_it_says_and_nothing_else(task: str) -> None:
 
 def test_the_figures_variants_differ_in_reward_goals_and_counts_alone() -> None:
     allowed = {"env.reward", "replay.strategy", "replay.k", "exploration.count_bonus"}
-    configs = [settings(_config("fetch_slide", each)) for each in her_figure.variants().values()]
+    configs = [
+        settings(_config("fetch_slide", each))
+        for each in her_figure.VARIANTS["fetch_slide"].values()
+    ]
     differing = {name for config in configs for name in config if config[name] != configs[0][name]}
     assert differing == allowed
     assert len(configs) == 4 * 2 + 4
     assert configs[0]["exploration.guide"]["name"] == "none"
+    assert configs[0]["env.distance_threshold"] == 0.2
 
 
 def test_every_variant_of_the_figure_has_its_place_once_and_k_four_has_two() -> None:
-    names = list(her_figure.variants())
+    names = list(her_figure.VARIANTS["fetch_push"])
     placed = {name: her_figure.places(name, names) for name in names}
     spots = [spot for each in placed.values() for spot in each]
     assert len(spots) == len(set(spots)) == 4 * 2 + 5

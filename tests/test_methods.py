@@ -191,7 +191,7 @@ def test_a_benchmarks_cells_are_done_once_and_summed_up(tmp_path: Path) -> None:
 def test_a_benchmark_runs_its_cells_in_processes_and_tells_which_failed(tmp_path: Path) -> None:
     work = Comparison(arguments(tmp_path / "cells"))
     good, bad = Cell("point_robot", "random", 0), Cell("point_robot", "nothing", 0)
-    run_cell(work.given, good)
+    run_cell(work, good)
     (failure,) = run_cells(work, [good, bad], workers=2)
     assert failure == "point_robot/nothing/0: KeyError: 'nothing'"
     assert work.is_done(good)
