@@ -1,15 +1,16 @@
 """Whether DDPG needs its target networks: `python -m benchmarks.ddpg_ablation`.
 
 The experiment of figure 2 of Lillicrap et al. (2015), who find them crucial: DDPG with target networks and
-without, each with and without batch normalisation. Their fifth variant, pixels for observations, is not
-here yet. Targets are not clipped, nor are there goals in hindsight, as in the paper; all else is this
-project's `ddpg`. Every task, variant and seed is one cell, as in benchmarks/methods.py. Figures, verdict and
-picture go to benchmarks/results/.
+without, each with and without batch normalisation, and with them from pixels. Pixels are seen through the
+encoder that ships, which was trained beforehand with positions for labels, where the paper trains from
+pixels alone; there are none of the pendulum. Targets are not clipped, nor are there goals in hindsight, as
+in the paper; all else is this project's `ddpg`. Every task, variant and seed is one cell, as in
+benchmarks/methods.py. Figures, verdict and picture go to benchmarks/results/.
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from benchmarks import methods
 from benchmarks.cells import Cell, complete
 from benchmarks.methods import TASKS, Comparison, format_results, list_cells, sum_up
 from benchmarks.report import RESULTS, machine, publish
+from her_robotics.cli.making import env_maker
+from her_robotics.config import EnvConfig
 from her_robotics.demos.demo import table
-from her_robotics.methods import METHODS, Method
+from her_robotics.methods import METHODS, Method, Problem
 from her_robotics.methods.off_policy import ddpg
 from her_robotics.plots import picture
 from her_robotics.statistics import bootstrap_interval
@@ -35,8 +38,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "target": {},
     "batch_norm": {**NONE, "batch_norm": True},
     "target_batch_norm": {"batch_norm": True},
+    "target_pixels": {},
 }
 """What each is to `ddpg`, beside what all are."""
+PIXELS = "target_pixels"
+SEEN = partial(
+    EnvConfig, task="fetch_reach", observation="image", observer="fetch_reach", num_threads=1
+)
+SEEN_TASKS = {"fetch_reach_dense": SEEN(reward="dense"), "fetch_reach": SEEN()}
+"""Tasks whose observations may be images."""
 RANDOM = "random"
 """What learning begins from: random actions, which every other variant is measured from."""
 PAIRS = {"target": "no_target", "target_batch_norm": "batch_norm"}
@@ -58,6 +68,8 @@ class Arguments(methods.Arguments):
     """Env steps that each may learn from, in whole iterations."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of every network."""
+    episodes: int = 50
+    """Episodes of each test."""
     updates: float = 1.0
     """Updates for each env step."""
     runs: Path = Path(f"runs/benchmarks/{NAME}")
@@ -75,6 +87,13 @@ class Ablation(Comparison):
     def method(self, cell: Cell) -> Method:
         return METHODS[RANDOM] if cell.variant == RANDOM else partial(ddpg, **self._options(cell))
 
+    def problem(self, cell: Cell) -> Problem:
+        problem = super().problem(cell)
+        if cell.variant != PIXELS:
+            return problem
+        # Where the goal lies from the gripper would tell what pixels are to show.
+        return replace(problem, make_env=env_maker(SEEN_TASKS[cell.task]), relative_goal=False)
+
     def settings(self, cell: Cell) -> dict[str, Any]:
         return {**super().settings(cell), **self._options(cell)}
 
@@ -89,7 +108,7 @@ def main() -> int:
     given = tyro.cli(Arguments, prog=f"python -m benchmarks.{NAME}", description=__doc__)
     refuse_nonsense(given)
     where = machine()
-    work, cells = Ablation(given), list_cells(given)
+    work, cells = Ablation(given), cells_of(given)
     if code := complete(work, cells, given.workers):
         return code
     results = sum_up(work, cells)
@@ -101,6 +120,11 @@ def main() -> int:
     if not given.json:
         print(format_results(results), format_verdict(results["with target networks"]), sep="\n\n")
     return 0
+
+
+def cells_of(given: Arguments) -> list[Cell]:
+    """Every cell, less those of pixels where a task has none."""
+    return [cell for cell in list_cells(given) if cell.variant != PIXELS or cell.task in SEEN_TASKS]
 
 
 def refuse_nonsense(given: Arguments) -> None:
@@ -207,6 +231,9 @@ def draw(output: Path, tasks: dict[str, Any]) -> None:
         for axis, (task, found) in zip(axes, tasks.items(), strict=True):
             for colour, (variant, figures) in enumerate(found.items()):
                 steps, values = curves(score(task), figures["runs"])
+                if variant == RANDOM:  # it learns nothing, and is tested once
+                    axis.axhline(values.mean(), color=f"C{colour}", ls=":", label=variant)
+                    continue
                 low, high = bootstrap_interval(values, np.mean)
                 axis.plot(steps, values.mean(0), color=f"C{colour}", label=variant)
                 axis.fill_between(steps, low, high, color=f"C{colour}", alpha=0.2, lw=0)

@@ -102,6 +102,11 @@ class Comparison:
         """What learns."""
         return METHODS[cell.variant]
 
+    def problem(self, cell: Cell) -> Problem:
+        """What it learns from."""
+        task = TASKS[cell.task]
+        return Problem(task.make_env, self.given.budget, cell.seed, self.given.hidden, task.goals)
+
     def settings(self, cell: Cell) -> dict[str, Any]:
         """What a cell's result depends on, beside the cell, as JSON gives it back."""
         names = ("budget", "hidden", "tests", "episodes")
@@ -171,10 +176,9 @@ def list_cells(given: Arguments) -> list[Cell]:
 def run_cell(work: Comparison, cell: Cell) -> None:
     """Learn, test along the way, and write the result down."""
     torch.set_num_threads(1)
-    given, task = work.given, TASKS[cell.task]
-    problem = Problem(task.make_env, given.budget, cell.seed, given.hidden, task.goals)
+    method, problem = work.method(cell), work.problem(cell)
     began = process_time()
-    curve = measure(work.method(cell), problem, given.tests, given.episodes)
+    curve = measure(method, problem, work.given.tests, work.given.episodes)
     seconds = round(process_time() - began, 2)
     content = {"settings": work.settings(cell), "processor_seconds": seconds, "curve": curve}
     path = work.path(cell)
