@@ -60,8 +60,12 @@ class Checkpoints:
         self._needed: dict[str, list[Segment]] | None = None  # by the last checkpoint that is whole
         self._newest_is_whole = True
 
-    def save(self, state: dict[str, Any]) -> int:
+    def save(self, state: dict[str, Any], agree: Callable[[], None] = lambda: None) -> int:
         """Write a checkpoint; until it is whole the last two stay. Returns the bytes written.
+
+        Args:
+            state: what to write.
+            agree: called when it is written, before it takes its place; what it raises keeps it from that.
 
         Raises:
             OSError: if it cannot be written (torch says RuntimeError to some of these).
@@ -71,6 +75,7 @@ class Checkpoints:
         with replacing(self._newest) as aside:
             write_sealed(aside, small)
             size = aside.stat().st_size
+            agree()
             # A damaged one must not take the place of the one that served instead of it.
             if self._newest_is_whole and self._newest.is_file():
                 os.replace(self._newest, self._previous)
@@ -78,8 +83,19 @@ class Checkpoints:
         self._remove_unneeded()
         return size + sum(each.bytes_written for each in self._replays.values()) - before
 
-    def load(self) -> dict[str, Any]:
+    def held(self) -> set[int]:
+        """Env steps of those that are whole."""
+        steps = set()
+        for path in (self._newest, self._previous):
+            with contextlib.suppress(CheckpointError):
+                steps.add(self._read(path)["progress"]["steps"])
+        return steps
+
+    def load(self, steps: int | None = None) -> dict[str, Any]:
         """Read the newest checkpoint, or else the one before it, and say so.
+
+        Args:
+            steps: env steps of the only one that will do.
 
         Raises:
             CheckpointError: if there is none, or none is whole and ours.
@@ -91,9 +107,11 @@ class Checkpoints:
             except CheckpointError as error:
                 problems.append(f"{error}")
                 continue
+            if steps is not None and state["progress"]["steps"] != steps:
+                continue  # it is whole, but other ranks have none of its time
             if problems:
                 print(f"warning: {problems[0]}; {PREVIOUS} serves instead", file=sys.stderr)
-            self._newest_is_whole = not problems
+            self._newest_is_whole = path == self._newest
             self._needed = {name: list(each.segments) for name, each in self._replays.items()}
             return state
         raise CheckpointError(", and ".join(problems))

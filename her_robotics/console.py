@@ -18,12 +18,17 @@ class Bar:
     Args:
         total: env steps of the whole run.
         progress: of the run, read as it changes.
+        shown: whether there is a bar at all; of several ranks, the first has one.
     """
 
-    def __init__(self, total: int, progress: Progress):
+    def __init__(self, total: int, progress: Progress, shown: bool = True):
         self._progress = progress
         self._bar = tqdm(
-            total=total, initial=progress.steps, unit="step", disable=None, dynamic_ncols=True
+            total=total,
+            initial=progress.steps,
+            unit="step",
+            disable=None if shown else True,
+            dynamic_ncols=True,
         )
         self._total = total
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from .distributed import gather, share
 from .rollout import ActionFunction, Divergence, Lose, episode_seeds, play
 from .statistics import wilson_interval
 from .types import Episodes, Task
@@ -68,6 +69,8 @@ def evaluate(
 ) -> Evaluation:
     """Play test episodes, as many at once as ``env`` has simulations, and judge them.
 
+    Ranks play a share each and judge all.
+
     Args:
         env: a vector env of the task.
         task: what is known of it.
@@ -80,9 +83,9 @@ def evaluate(
     Raises:
         NonFiniteError: if an action is not finite.
     """
-    rounds, lost = [], 0
-    for first in range(0, episodes, env.num_envs):
-        wanted = min(env.num_envs, episodes - first)
+    rounds, lost, own = [], 0, share(episodes)
+    for first in range(own.start, own.stop, env.num_envs):
+        wanted = min(env.num_envs, own.stop - first)
         diverged: list[Divergence] = []
         seeds = episode_seeds(seed, stream, first, env.num_envs)
         played = play(env, task.shape.horizon, seeds, act, diverged.append)
@@ -91,8 +94,9 @@ def evaluate(
             lose(each)
         lost += len(counted)
         rounds.append(Episodes(*(part[: wanted - len(counted)] for part in played)))
-    whole = Episodes(*(np.concatenate(parts) for parts in zip(*rounds, strict=True)))
-    return judge(whole, task, lost)
+    everyones = [each for shares in gather("tests", rounds) for each in shares]
+    whole = Episodes(*(np.concatenate(parts) for parts in zip(*everyones, strict=True)))
+    return judge(whole, task, sum(gather("lost tests", lost)))
 
 
 def judge(episodes: Episodes, task: Task, diverged: int = 0) -> Evaluation:

@@ -14,6 +14,7 @@ from .agents import AGENTS, Agent
 from .checkpoint import SavedPolicy
 from .config import AgentConfig, Config, Count, ExplorationConfig, Fraction, NonNegative
 from .counting import Counts
+from .distributed import own_seed, size, spread_
 from .errors import UserError, first_line
 from .evaluate import ADVICE, Evaluation, evaluate
 from .exploration import Exploration
@@ -105,6 +106,12 @@ class Learner:
     def replay_bytes(self) -> int:
         """Bytes of episodes that a checkpoint refers to when the replay, and a guide's, is full."""
         return self.replay.nbytes + (self.guide.replay_bytes if self.guide else 0)
+
+    def shared(self) -> dict[str, Any]:
+        """What is the same in all ranks, by name: networks and how they are optimised."""
+        guide = self.guide.agent.state_dict() if self.guide else {}
+        own = {"best_policy": self.best_policy, **self.agent.state_dict()}
+        return {**own, **{f"guide.{name}": part for name, part in guide.items()}}
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to equal an uninterrupted one, between two cycles."""
@@ -217,6 +224,8 @@ def build(
 ) -> Learner:
     """Build every collaborator of a run. Seeds torch, so equal configurations give equal learners.
 
+    Ranks are seeded apart, and begin with the weights of the first.
+
     Args:
         config: of the run.
         make_env: builds the task's vector env.
@@ -226,7 +235,8 @@ def build(
     Raises:
         UserError: if the configuration and the env do not fit together, or there is not the memory.
     """
-    torch.manual_seed(config.seed)
+    seed = own_seed(config.seed)
+    torch.manual_seed(seed)
     if config.train.torch_threads:
         torch.set_num_threads(config.train.torch_threads)
     env = make_env(config.env.num_envs)
@@ -251,11 +261,12 @@ def build(
         except RuntimeError as error:
             start, reason = config.train.start_from, first_line(error)
             raise UserError(f"train.start_from = {start} is of other sizes: {reason}") from error
-    return Learner(
+    tested = -(-config.eval.episodes // size())
+    learner = Learner(
         config=config,
         task=task,
         env=env,
-        test_env=make_env(min(config.eval.num_envs, config.eval.episodes), test=True),
+        test_env=make_env(min(config.eval.num_envs, tested), test=True),
         agent=agent,
         replay=Replay(
             task.shape,
@@ -263,15 +274,17 @@ def build(
             STRATEGIES[config.replay.strategy],
             config.replay.k,
             taught.reward,
-            config.seed,
+            seed,
             config.agent.lookahead,
             config.agent.td_lambda,
             config.replay.blur,
         ),
-        exploration=Exploration(config.exploration, config.seed + 1, task.shape.choices),
-        guide=_build_guide(config, task),
+        exploration=Exploration(config.exploration, seed + 1, task.shape.choices),
+        guide=_build_guide(config, task, seed + 2),
         counts=counts,
     )
+    spread_(learner.shared())
+    return learner
 
 
 CONTINUOUS = ("noise", "sigma", "theta", "guide.name")
@@ -312,10 +325,10 @@ def _refuse_changed(
             raise UserError(f"{section}.{name} = {value} means nothing {to}: leave it at {default}")
 
 
-def _build_guide(config: Config, task: Task) -> Guide | None:
+def _build_guide(config: Config, task: Task, seed: int) -> Guide | None:
     guide = config.exploration.guide
     try:
-        return make_guide(task, guide, config.seed + 2)
+        return make_guide(task, guide, seed)
     except ValueError as error:
         goal = config.env.goal or "of its own"
         raise UserError(

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from .distributed import gather
+
 
 class Averages:
     """Running means of named figures. Tensors are summed as they are and read only when taken."""
@@ -40,11 +42,16 @@ class Averages:
         self._sums, self._counts = dict(sums), dict(counts)
 
     def take(self) -> dict[str, float]:
-        """The means since the last call."""
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        """The means since the last call, over what all ranks have taken in."""
+        own = {name: (float(total), self._counts[name]) for name, total in self._sums.items()}
         self._sums.clear()
         self._counts.clear()
-        return means
+        totals: dict[str, tuple[float, int]] = {}
+        for shares in gather("averages", own):
+            for name, (total, count) in shares.items():
+                before, number = totals.get(name, (0.0, 0))
+                totals[name] = (before + total, number + count)
+        return {name: total / count for name, (total, count) in totals.items()}
 
 
 def _is_count(value: object) -> bool:

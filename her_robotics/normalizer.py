@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from .distributed import gather
+
 
 class Normalizer(nn.Module):
     """Standardises vectors by moments of all that it has seen, clipped to ±``clip``.
@@ -39,10 +41,12 @@ class Normalizer(nn.Module):
 
     @torch.no_grad()
     def update(self, values: torch.Tensor) -> None:
-        """Take in ``values`` of any shape ``(..., size)``."""
+        """Take in ``values`` of any shape ``(..., size)``, and those that other ranks take in just now."""
         values = values.reshape(-1, values.shape[-1]).double()
         mean = values.mean(dim=0)
-        self.merge(len(values), mean, ((values - mean) ** 2).sum(dim=0))
+        own = (len(values), mean, ((values - mean) ** 2).sum(dim=0))
+        for moments in gather("moments", own):
+            self.merge(*moments)
 
     @torch.no_grad()
     def merge(self, count: float, mean: torch.Tensor, sum_squares: torch.Tensor) -> None:

@@ -161,7 +161,7 @@ class Replay:
         return goal + self._blur * self._goal_deviation * noise
 
     def _measure_goals(self) -> None:
-        if self._blur:
+        if self._blur and len(self):
             self._goal_deviation = self._data.desired_goal[: len(self)].std(axis=0)
 
     def _gather(

@@ -29,13 +29,19 @@ def default_folder(task: str, seed: int) -> Path:
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-s{seed}"
 
 
-def create(folder: Path, config: Config) -> None:
+def create(folder: Path, config: Config, again: bool = False) -> None:
     """Make a run folder and write its ``config.yaml``.
+
+    Args:
+        folder: the run folder.
+        config: of the run.
+        again: whether the process is there in place of one that failed: a run that it has begun, and
+            that has come nowhere, begins anew.
 
     Raises:
         UserError: if it already holds a run, or cannot be written.
     """
-    if (folder / CONFIG).exists():
+    if (folder / CONFIG).exists() and not (again and is_of(folder, config)):
         resume = f"go on with it by --resume {folder}, or " if has_checkpoint(folder) else ""
         raise UserError(f"{folder} already holds a run: {resume}give another name with --out")
     text = yaml.safe_dump({**to_mapping(config), "provenance": provenance()}, sort_keys=False)
@@ -48,6 +54,11 @@ def create(folder: Path, config: Config) -> None:
             with contextlib.suppress(OSError):
                 each.rmdir()
         raise UserError(f"cannot write to the run folder {folder}: {error.strerror}") from error
+
+
+def is_of(folder: Path, config: Config) -> bool:
+    """Whether a run folder is of a run that is so configured."""
+    return (folder / CONFIG).is_file() and read_config(folder) == config
 
 
 def read_config(folder: Path) -> Config:

@@ -10,18 +10,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .checkpoint import CHECKPOINT, Checkpoints, SavedPolicy, has_checkpoint, save_policy
+from .checkpoint import CHECKPOINT, SavedPolicy, save_policy
 from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
+from .distributed import RankError, check_alike, gather, has_restarted, rank, size
 from .encoders.files import encoder_checksums
 from .errors import UserError
 from .evaluate import Evaluation
 from .files import replacing
 from .learner import MakeEnv, build
 from .plots import plot_runs
+from .rank_checkpoints import RankCheckpoints, how_to_go_on
 from .replay import Replay
 from .rollout import Divergence, NonFiniteError, episode_seeds
-from .run_folder import CURVE, DIVERGED, VIDEO, create, provenance
+from .run_folder import CURVE, DIVERGED, VIDEO, create, is_of, provenance
 from .strict import to_mapping
 from .tracking import Tracker, start_trackers
 from .train import FINAL, Report, train
@@ -32,7 +34,7 @@ MOST_KEPT = 20
 
 
 class Session:
-    """A run in its folder.
+    """A run in its folder. Of several ranks, the first alone tracks, films and writes the policy.
 
     Args:
         config: resolved configuration.
@@ -58,18 +60,23 @@ class Session:
         trackers: Sequence[Tracker] = (),
     ):
         self.config, self.folder, self._make_env = config, folder, make_env
-        if config.video.enabled:
+        self._first, self._checkpoints = rank() == 0, RankCheckpoints(folder)
+        if config.video.enabled and self._first:
             _check_rendering(make_env)
-        self._checkpoints = Checkpoints(folder)
+        again = any(gather("restarts", has_restarted()))
+        resume = resume or (again and is_of(folder, config) and self._checkpoints.exist())
         state = self._checkpoints.load() if resume else None
         self.learner = build(config, make_env, weights, teacher)
         if state is None:
-            create(folder, config)
+            if self._first:
+                create(folder, config, again)
         else:
             try:
                 self.learner.load_state_dict(state)
             except UserError as error:
                 raise UserError(f"cannot resume from {folder / CHECKPOINT}: {error}") from error
+        settings = {"configuration": to_mapping(config), "cycle": self.learner.progress.steps}
+        check_alike({**settings, **self.learner.shared()}, "at the start")
         self.learner.keep = self._keep
         self._watching, self._trackers = tuple(trackers), list[Tracker]()
         self._checkpointed = time.monotonic()
@@ -86,10 +93,11 @@ class Session:
         self._encoders = encoder_checksums(self.folder)
         self._announce()
         settings = {**to_mapping(self.config), "provenance": provenance()}
-        kept = start_trackers(
-            self.folder, settings, self.config.wandb, self.config.wandb_project, self._resume_at
-        )
-        self._trackers = [*kept, *self._watching]
+        if self._first:
+            kept = start_trackers(
+                self.folder, settings, self.config.wandb, self.config.wandb_project, self._resume_at
+            )
+            self._trackers = [*kept, *self._watching]
         try:
             with listening_for_stop() as stop:
                 self._train(stop)
@@ -99,16 +107,19 @@ class Session:
                 tracker.finish()
             self.learner.close()
         if result is None:
-            print(f"stopped. Go on with: her-robotics train --resume {self.folder}")
+            if self._first:
+                print(f"stopped. Go on with: {how_to_go_on(self.folder)}")
             return stop.exit_code
-        self._say_where(result)
+        if self._first:
+            self._say_where(result)
         return 0
 
     def _train(self, stop: StopRequest) -> None:
-        bar = Bar(self.config.train.steps, self.learner.progress)
+        bar = Bar(self.config.train.steps, self.learner.progress, shown=self._first)
 
         def on_report(report: Report) -> None:
-            bar.report(report)
+            if self._first:
+                bar.report(report)
             try:
                 for tracker in self._trackers:
                     tracker.log(report.metrics, report.timings)
@@ -117,15 +128,23 @@ class Session:
 
         def on_cycle() -> None:
             bar.advance()
-            if time.monotonic() - self._checkpointed > self.config.train.checkpoint_seconds:
+            due = time.monotonic() - self._checkpointed > self.config.train.checkpoint_seconds
+            if gather("whether to save", due)[0]:
                 self._save()
 
+        def agreed() -> bool:
+            stop.signal = next(filter(None, gather("whether to stop", stop.signal)), None)
+            return stop()
+
         try:
-            train(self.learner, on_cycle, on_report, stop)
+            train(self.learner, on_cycle, on_report, agreed)
         except NonFiniteError:
-            self._save()
-            print(f"what was learnt before it is saved: her-robotics train --resume {self.folder}")
+            if size() == 1:  # else the others may be elsewhere, and their last checkpoints stand
+                self._save()
+                print(f"what was learnt before it is saved: {how_to_go_on(self.folder)}")
             raise
+        except RankError as error:
+            raise RankError(f"{error}{self._how_to_go_on()}") from error
         finally:
             bar.close()
         self._save()
@@ -140,16 +159,17 @@ class Session:
         self._checkpointed = time.monotonic()
 
     def _how_to_go_on(self) -> str:
-        if not has_checkpoint(self.folder):
+        # Others are elsewhere when the first fails to write, so they cannot be asked what they have.
+        if size() == 1 and not self._checkpoints.exist():
             return ""
-        return f". Once that is mended: her-robotics train --resume {self.folder}"
+        return f". Once that is mended: {how_to_go_on(self.folder)}"
 
     def _keep(self, divergence: Divergence) -> None:
         """Write an episode that diverged; of very many the first ones will do."""
         number = self.learner.progress.diverged
         if number > MOST_KEPT:
             return
-        path = self.folder / DIVERGED / f"{number:04d}.npz"
+        path = self._checkpoints.own / DIVERGED / f"{number:04d}.npz"
         if number == 1:
             tqdm.write(
                 f"warning: the simulation of env {divergence.env} diverged at step {divergence.step}: the "
@@ -157,7 +177,7 @@ class Session:
                 file=sys.stderr,
             )
         try:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as aside, aside.open("wb") as file:
                 np.savez(file, **divergence._asdict())
         except OSError as error:
@@ -168,6 +188,9 @@ class Session:
         learner, progress = self.learner, self.learner.progress
         learner.agent.averaged.load_state_dict(learner.best_policy)
         result = learner.evaluate(FINAL)
+        if not self._first:
+            return result
+        ranks = {"ranks": size()} if size() > 1 else {}
         save_policy(
             self.folder,
             learner.best_policy,
@@ -180,6 +203,7 @@ class Session:
                     "steps": progress.steps,
                     "chosen_at_step": progress.best_step,
                     "seconds": round(progress.seconds, 1),
+                    **ranks,
                 },
                 "test": result.metrics(""),
                 "encoders": self._encoders,
@@ -209,13 +233,16 @@ class Session:
         write_video(self.folder / VIDEO, frames)
 
     def _announce(self) -> None:
+        if not self._first:
+            return
         shape, progress = self.learner.task.shape, self.learner.progress
         memory = Replay.memory(shape, self.config.replay.capacity) / 2**20
         kept = self.learner.replay_bytes / 2**20
         start = f"from step {progress.steps:,d} " if progress.steps else ""
+        each = f" in each of {size()} ranks" if size() > 1 else ""
         print(
             f"{self.config.env.task}: training {start}to {self.config.train.steps:,d} steps in "
-            f"{self.folder}\nreplay takes {memory:,.0f} MiB for {self.config.replay.capacity:,d} "
+            f"{self.folder}\nreplay takes {memory:,.0f} MiB{each} for {self.config.replay.capacity:,d} "
             f"transitions (reserved now, filled as they come)\n"
             f"checkpoints write what is new, and come to {kept:,.0f} MiB of episodes when that is full",
             flush=True,

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
+from .distributed import CHECK_EVERY, average_batch_moments_, check_alike, gather, rank, size
 from .evaluate import ADVICE, Evaluation, judge
 from .learner import MEMORY, Learner, Progress
 from .meters import Stopwatch
@@ -63,10 +65,10 @@ def train(
 def _cycle(learner: Learner, watch: Stopwatch) -> None:
     """Play one episode in every env, store them, and make the updates they are owed."""
     progress, agent, averages = learner.progress, learner.agent, learner.averages
-    start = time.perf_counter()
+    start, updates = time.perf_counter(), progress.updates
     with watch("env"):
         episodes = _collect(learner)
-    if len(episodes.action):
+    if any(gather("new episodes", len(episodes.action))):
         learner.replay.add(episodes)
         agent.observe(episodes)
         if learner.counts:
@@ -74,6 +76,7 @@ def _cycle(learner: Learner, watch: Stopwatch) -> None:
         if learner.guide:
             with watch("guide"):
                 learner.guide.learn(episodes)
+    if len(episodes.action):
         averages.add(_training_metrics(learner, episodes))
     for _ in range(_updates_due(learner)):
         with watch("sample"):
@@ -81,6 +84,10 @@ def _cycle(learner: Learner, watch: Stopwatch) -> None:
         with watch("update"):
             averages.add(agent.update(batch))
         progress.updates += 1
+    if size() > 1:
+        average_batch_moments_(learner.shared())
+        if progress.updates // CHECK_EVERY > updates // CHECK_EVERY:
+            check_alike(learner.shared(), f"after {progress.updates} updates")
     progress.seconds += time.perf_counter() - start
 
 
@@ -98,11 +105,14 @@ def _collect(learner: Learner) -> Episodes:
         actions = exploration.uniform(shape) if random else exploration(learner.agent.act(obs))
         return guide(obs, actions) if guide else actions
 
-    seeds = episode_seeds(learner.config.seed, TRAIN, progress.episodes, env.num_envs)
+    # Ranks meet the episodes that one process with as many envs as all of theirs would meet.
+    first, together = progress.episodes + rank() * env.num_envs, size() * env.num_envs
+    seeds = episode_seeds(learner.config.seed, TRAIN, first, env.num_envs)
     episodes = play(env, learner.task.shape.horizon, seeds, act, learner.lose)
-    progress.episodes += env.num_envs
-    progress.steps += env.num_envs * learner.task.shape.horizon
-    _refuse_most(progress, env.num_envs - len(episodes.action), env.num_envs)
+    progress.episodes += together
+    progress.steps += together * learner.task.shape.horizon
+    lost = sum(gather("lost episodes", env.num_envs - len(episodes.action)))
+    _refuse_most(progress, lost, together)
     return episodes
 
 
@@ -119,10 +129,13 @@ def _refuse_most(progress: Progress, lost: int, played: int) -> None:
 
 
 def _updates_due(learner: Learner) -> int:
-    """Updates owed so far less those made, so that fractions of updates per step add up."""
-    if not len(learner.replay):
+    """Updates owed so far less those made, so that fractions of updates per step add up.
+
+    Ranks make every update together, from a batch each, so they owe those for the steps of one.
+    """
+    if not all(gather("replays", len(learner.replay))):
         return 0
-    owed = int(learner.progress.steps * learner.config.train.updates_per_step)
+    owed = int(learner.progress.steps // size() * learner.config.train.updates_per_step)
     return owed - learner.progress.updates
 
 
@@ -146,12 +159,13 @@ def _test(learner: Learner, watch: Stopwatch) -> Report:
     stretch = progress.steps - progress.tested_at
     progress.tested_at = progress.steps
     counts = {"step": progress.steps, "episodes": progress.episodes, "updates": progress.updates}
-    satisfied = learner.replay.satisfied_share(learner.task.reached)
+    diverged = sum(gather("diverged", progress.diverged))
+    satisfied = fmean(gather("relabels", learner.replay.satisfied_share(learner.task.reached)))
     metrics = {
         **counts,
         **result.metrics("test/"),
         **learner.averages.take(),
-        **({"diverged": progress.diverged} if progress.diverged else {}),
+        **({"diverged": diverged} if diverged else {}),
         **({"relabels_satisfied": satisfied} if satisfied == satisfied else {}),
     }
     timings = {"step": progress.steps, "seconds": progress.seconds, **watch.take(stretch)}

@@ -17,6 +17,7 @@ REST = "everything else"
 LAYERS: tuple[set[str], ...] = (
     {
         "errors",
+        "distributed",
         "files",
         "strict",
         "types",

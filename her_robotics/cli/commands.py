@@ -7,6 +7,7 @@ from envs.fleet import WorkerError
 from envs.making import GoalEnvError
 from envs.opengl import RenderingError
 
+from ..distributed import RankError
 from ..errors import UserError, first_line
 from ..rollout import NonFiniteError
 from .checking import check
@@ -31,6 +32,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "sweep": sweep,
 }
 
+MENDABLE = (UserError, GoalEnvError, RenderingError)
+"""What a user can mend."""
+
 
 def run(name: str, arguments: list[str]) -> int:
     """Run one command; what a user can mend, and what a machine refuses, is told in one line."""
@@ -39,9 +43,12 @@ def run(name: str, arguments: list[str]) -> int:
             choices = ", ".join([*COMMANDS, "doctor"])
             raise UserError(f"unknown command {name!r}: choose one of {choices}")
         return COMMANDS[name](arguments)
-    except (UserError, GoalEnvError, RenderingError, NonFiniteError, WorkerError, OSError) as error:
+    except MENDABLE as error:
         print(f"her-robotics: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, (UserError, GoalEnvError, RenderingError)) else 1
+        return 2
+    except (NonFiniteError, RankError, WorkerError, OSError) as error:
+        print(f"her-robotics: error: {error}", file=sys.stderr)
+        return 1
     except MemoryError as error:
         said = first_line(error)
         print(f"her-robotics: error: there is not the memory for this: {said}", file=sys.stderr)

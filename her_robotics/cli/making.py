@@ -11,7 +11,9 @@ import envs
 from envs.adapter import GoalVectorEnv
 
 from ..config import EnvConfig
+from ..distributed import local_size
 from ..errors import UserError
+from ..health.machine import cores
 from ..learner import MakeEnv
 from .imaging import images
 
@@ -40,6 +42,13 @@ def env_maker(env: EnvConfig, run: Path | None = None) -> MakeEnv:
             raise UserError(f"{error}{hint}") from error
 
     return make
+
+
+def threads_shared(env: EnvConfig) -> EnvConfig:
+    """``env`` with this rank's share of the machine's cores, where it would take all of them."""
+    if local_size() == 1 or env.num_threads or env.task not in envs.TASKS:
+        return env
+    return dataclasses.replace(env, num_threads=max(1, cores() // local_size()))
 
 
 def _own_task(env: EnvConfig, num_envs: int, options: dict[str, Any]) -> gym.vector.VectorEnv:

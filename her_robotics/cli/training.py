@@ -7,13 +7,14 @@ from pathlib import Path
 
 from ..checkpoint import SavedPolicy, load_policy
 from ..config import GOAL_ENV, Config, load_task_config, shipped_tasks
+from ..distributed import gather, joined, may_restart, rank
 from ..errors import UserError
 from ..run_folder import default_folder, read_config
 from ..session import Session
 from ..strict import validate
 from ..tracking import Tracker
 from .imaging import keep_encoders
-from .making import env_maker, task_name
+from .making import env_maker, task_name, threads_shared
 from .parse import parse, take
 from .policies import find_run
 
@@ -35,11 +36,17 @@ def train(arguments: list[str]) -> int:
         if out or (arguments and not wants_help):
             raise UserError("--resume RUN goes on with the run as it was: it takes nothing else")
         if not wants_help:
-            return go_on(Path(resume)).run()
+            with joined():
+                return go_on(Path(resume)).run()
     if wants_help:
         print(HELP.format(tasks=", ".join(shipped_tasks())), flush=True)
     config = configure_line(arguments)
-    return begin(config, Path(out) if out else default_folder(config.env.task, config.seed)).run()
+    if may_restart() and not out:
+        raise UserError("torchrun --max-restarts needs --out DIR: a run that restarts looks there")
+    with joined():
+        folder = Path(out) if out else default_folder(config.env.task, config.seed)
+        folder = gather("the run folder", folder)[0]  # named by the first one's clock
+        return begin(config, folder).run()
 
 
 def configure_line(arguments: list[str]) -> Config:
@@ -85,9 +92,10 @@ def begin(config: Config, folder: Path, trackers: Sequence[Tracker] = ()) -> Ses
     """
     start, teacher = _policy(config.train.start_from), _policy(config.train.teacher)
     weights = start.policy.state_dict() if start else None
-    make_env = env_maker(config.env)
+    make_env = env_maker(threads_shared(config.env))
     session = Session(config, folder, make_env, weights=weights, teacher=teacher, trackers=trackers)
-    keep_encoders(config.env, folder)
+    if rank() == 0:
+        keep_encoders(config.env, folder)
     return session
 
 
@@ -98,7 +106,8 @@ def go_on(folder: Path, trackers: Sequence[Tracker] = ()) -> Session:
         UserError: if it cannot be.
     """
     config = read_config(folder)
-    make_env, teacher = env_maker(config.env, folder), _policy(config.train.teacher)
+    make_env = env_maker(threads_shared(config.env), folder)
+    teacher = _policy(config.train.teacher)
     return Session(config, folder, make_env, resume=True, teacher=teacher, trackers=trackers)
 
 

@@ -9,12 +9,14 @@ Experience Replay"). Tests never use a guide.
 """
 
 import json
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
 
 from ..agents import DDPG
 from ..config import AgentConfig, GuideConfig
+from ..distributed import gather
 from ..relabel import STRATEGIES
 from ..replay import Replay
 from ..types import Episodes, EpisodeShape, GoalObs, RewardFunction
@@ -92,9 +94,10 @@ class Guide(ABC):
         lesson = self.lesson(episodes)
         self.agent.observe(lesson)
         self._replay.add(Episodes(*(part[-self._capacity :] for part in lesson)))
-        if not self.taught:
+        self.taught = any(gather("whether a guide was taught", self.taught))
+        if not self.taught or not all(gather("a guide's replay", len(self._replay))):
             return
-        steps = episodes.action.shape[0] * episodes.action.shape[1]
+        steps = min(gather("steps of a guide", math.prod(episodes.action.shape[:2])))
         for _ in range(min(steps, self.config.updates - self.agent.updates)):
             self.agent.update(self._replay.sample(BATCH_SIZE))
 

@@ -49,8 +49,8 @@ class Mover(Guide):
 
     def lesson(self, episodes: Episodes) -> Episodes:
         desired = episodes.desired_goal[:, self._judged]
-        self._low = np.minimum(self._low, desired.min(axis=0))
-        self._high = np.maximum(self._high, desired.max(axis=0))
+        self._low = np.minimum(self._low, desired.min(axis=0, initial=np.inf))
+        self._high = np.maximum(self._high, desired.max(axis=0, initial=-np.inf))
         changed = self.changed(episodes.achieved_goal[..., self._judged])
         self.taught |= bool(changed.any())
         asked = np.ones((len(changed), 1), np.float32)
