@@ -4,16 +4,22 @@ imported everything, so that many of them start in little time.
 
 import os
 import socket
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple, cast
 
 import torch
 
 from her_robotics.distributed import RankError, joined
 from her_robotics.errors import UserError
+
+IMPORTED = ["her_robotics.session", "torch._dynamo"]
+"""What takes long to import: the second is what optimisers import when they are built."""
+GRACE = 10.0
+"""Seconds that ranks have to end, after their timeout, when one has ended."""
 
 
 class Ended(NamedTuple):
@@ -37,11 +43,11 @@ def as_ranks(
         size: how many.
         work: a function of a module; what it gives must be plain values and arrays.
         arguments: handed to it.
-        timeout: seconds after which a rank that does not answer another is lost.
+        timeout: seconds after which a rank that does not answer another is lost; it is killed then.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload([work.__module__])
-    port, running = _free_port(), []
+    context.set_forkserver_preload([*IMPORTED, work.__module__])
+    port, running = free_port(), []
     for number in range(size):
         ours, theirs = context.Pipe(duplex=False)
         told = _variables(number, size, port)
@@ -49,12 +55,22 @@ def as_ranks(
         process.start()
         theirs.close()
         running.append((process, ours))
+    received = {pipe: _received(pipe) for pipe in _ended([pipe for _, pipe in running], timeout)}
     ended = []
     for process, pipe in running:
-        given = _received(pipe)
+        process.join(GRACE) if pipe in received else process.kill()
         process.join()
-        ended.append(Ended(process.exitcode, given))
+        ended.append(Ended(process.exitcode, received.get(pipe)))
     return ended
+
+
+def _ended(pipes: list[Connection], timeout: float) -> Generator[Connection]:
+    """Pipes whose rank has something to give or has ended; when one has, the others soon must."""
+    left, limit = list(pipes), None
+    while left and (ready := wait(left, limit)):
+        left = [pipe for pipe in left if pipe not in ready]
+        yield from cast(list[Connection], ready)
+        limit = timeout + GRACE
 
 
 def _rank(
@@ -77,7 +93,7 @@ def _rank(
         given = traceback.format_exc()
     pipe.send(given)
     pipe.close()
-    os._exit(code)
+    sys.exit(code)
 
 
 def _variables(number: int, size: int, port: int) -> dict[str, str]:
@@ -87,7 +103,8 @@ def _variables(number: int, size: int, port: int) -> dict[str, str]:
     return {name: str(value) for name, value in (ranks | meeting).items()}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

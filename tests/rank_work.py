@@ -1,0 +1,149 @@
+"""What tests have ranks do, in processes of their own: a module that is soon imported."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import VectorEnv, VectorWrapper
+
+from her_robotics import rank_checkpoints, train
+from her_robotics.checkpoint import save_checkpoint
+from her_robotics.config import Config
+from her_robotics.distributed import check_alike, checksum, gather, rank
+from her_robotics.learner import build
+from her_robotics.rank_checkpoints import Checkpoints
+from her_robotics.session import Session
+from her_robotics.strict import from_mapping, merge
+
+from .helpers import GoalPoints
+
+POINTS: dict[str, Any] = {
+    "wandb": "disabled",
+    "env": {"task": "points", "num_envs": 2},
+    "agent": {"hidden": [16, 16]},
+    "replay": {"capacity": 1000},
+    "exploration": {"random_episodes": 4},
+    "train": {"steps": 300, "batch_size": 16, "updates_per_step": 0.2, "checkpoint_seconds": 0.0},
+    "eval": {"every": 120, "episodes": 5},
+    "video": {"enabled": False},
+}
+"""Ends after 5 cycles of 60 steps of both ranks, with tests after the second, fourth and fifth."""
+
+
+def configured(changes: dict[str, Any]) -> Config:
+    return from_mapping(Config, merge(POINTS, changes))
+
+
+class Faulty(VectorWrapper):
+    """Points of which one rank, at one step of training, is hit by something.
+
+    Args:
+        env: the points.
+        number: of the rank.
+        step: of all steps that it takes.
+        fault: a signal, or ``"nan"`` for an observation that is not finite.
+    """
+
+    def __init__(self, env: VectorEnv, number: int, step: int, fault: int | str):
+        super().__init__(env)
+        self._left = step if rank() == number else -1
+        self._fault = fault
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        return self.env.reset(seed=[0] * self.num_envs if seed is None else seed, options=options)
+
+    def step(self, actions: Any) -> tuple:
+        shown, *rest = self.env.step(actions)
+        self._left -= 1
+        if self._left == 0 and isinstance(self._fault, int):
+            os.kill(os.getpid(), self._fault)
+        elif self._left == 0:
+            shown["observation"][:] = np.nan
+        return shown, *rest
+
+
+def session(
+    folder: Path,
+    changes: dict[str, Any],
+    fault: tuple[int, int, int | str] | None = None,
+    resume: bool = False,
+) -> tuple[int, int, int]:
+    """A run: its exit code, how many steps it came to, and the checksum of its weights."""
+
+    def make_env(num_envs: int, test: bool = False, **_: Any) -> VectorEnv:
+        points = GoalPoints(num_envs)
+        return Faulty(points, *fault) if fault and not test else points
+
+    run = Session(configured(changes), folder, make_env, resume)
+    code = run.run()
+    check_alike(run.learner.shared(), "in the end")
+    return code, run.learner.progress.steps, checksum(run.learner.shared())
+
+
+def trained(kinds: list[dict[str, Any]]) -> list[tuple[int, int, float]]:
+    """Of each kind of learner: its seed's first noise, weights before and after a few cycles."""
+    found = []
+    for changes in kinds:
+        learner = build(configured(changes), GoalPoints)
+        before, noise = checksum(learner.shared()), learner.replay.generator.random()
+        train.train(learner, lambda: None, lambda report: None, lambda: False)
+        check_alike(learner.shared(), "in the end")
+        found.append((before, checksum(learner.shared()), noise))
+    return found
+
+
+def spoilt() -> None:
+    """Weights of the second rank lose a bit before an update that is watched."""
+    train.CHECK_EVERY = 10
+    learner = build(configured({}), GoalPoints)
+    if rank() == 1:
+        weight: torch.Tensor = learner.agent.state_dict()["critics"]["0.body.2.bias"]
+        weight[3] = torch.nextafter(weight[3], torch.ones(()))
+    train.train(learner, lambda: None, lambda report: None, lambda: False)
+
+
+def astray() -> None:
+    gather(f"what {rank()} wants", None)
+
+
+def cut_between_two_checkpoints(folder: Path) -> int:
+    """Both ranks write a first checkpoint; of the second one's writing only the first comes to the end."""
+    checkpoints = Checkpoints(folder)
+    checkpoints.save({"progress": {"steps": 60}})
+
+    def killed(folder: Path, state: dict[str, Any]) -> None:
+        if rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        save_checkpoint(folder, state)
+
+    rank_checkpoints.save_checkpoint = killed
+    checkpoints.save({"progress": {"steps": 120}})
+    return 0
+
+
+def full_disk(folder: Path) -> list[int]:
+    """The second rank cannot write its second checkpoint; steps of the one that is read then, and after."""
+    checkpoints = Checkpoints(folder)
+    checkpoints.save({"progress": {"steps": 60}})
+
+    def refused(folder: Path, state: dict[str, Any]) -> None:
+        save_checkpoint(folder, state)
+        if rank() == 1:
+            raise OSError("no space left")
+
+    rank_checkpoints.save_checkpoint = refused
+    with pytest.raises(OSError, match="rank 1: no space left"):
+        checkpoints.save({"progress": {"steps": 120}})
+    found = [steps_loaded(folder)]
+    rank_checkpoints.save_checkpoint = save_checkpoint
+    checkpoints.save({"progress": {"steps": 180}})
+    assert len(list(checkpoints.own.iterdir())) == 1
+    return [*found, steps_loaded(folder)]
+
+
+def steps_loaded(folder: Path) -> int:
+    return Checkpoints(folder).load()["progress"]["steps"]
