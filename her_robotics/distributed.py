@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from time import monotonic
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +26,9 @@ from .errors import first_line
 T = TypeVar("T")
 TIMEOUT = 60.0
 """Seconds after which a rank that does not answer is lost; one whose process ends is missed at once."""
+KNOCK = 2.0
+"""Seconds for which a rank tries to reach the first before it asks again where that is."""
+PORT = "her_robotics/port"
 CHECK_EVERY = 1000
 """Updates after which it is asserted that weights are the same in all ranks."""
 
@@ -69,8 +73,10 @@ def joined(timeout: float = TIMEOUT) -> Generator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with _answering("the start"):
-        dist.init_process_group(timeout=timedelta(seconds=timeout))
+        store, wait = _store(number, timeout), timedelta(seconds=timeout)
+        dist.init_process_group(store=store, rank=number, world_size=count, timeout=wait)
     hook = register_optimizer_step_pre_hook(_average_gradients)
     try:
         yield
@@ -79,9 +85,39 @@ def joined(timeout: float = TIMEOUT) -> Generator[None]:
         dist.destroy_process_group()
 
 
+def _store(number: int, timeout: float) -> dist.Store:
+    """Where ranks find each other: a store that the first one opens, whose port that of `torchrun` tells.
+
+    `torchrun` keeps its own over restarts, with the addresses of processes that have ended.
+    """
+    host, port, wait = (
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        timedelta(seconds=timeout),
+    )
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return dist.TCPStore(host, port, is_master=number == 0, timeout=wait)
+    agents, until = dist.TCPStore(host, port, is_master=False, timeout=wait), monotonic() + timeout
+    if number == 0:
+        opened = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=wait)
+        agents.set(PORT, str(opened.port))
+        return opened
+    while True:
+        port = int(agents.get(PORT))
+        try:
+            found = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=KNOCK))
+            found.set_timeout(wait)
+            return found
+        except dist.DistError:  # it is still that of before a restart
+            if monotonic() > until:
+                raise
+
+
 def has_restarted() -> bool:
-    """Whether `torchrun --max-restarts` has started this process in place of one that failed."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    """Whether `torchrun --max-restarts`, or Slurm, has started this process in place of one that ended."""
+    counts = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+    started = dist.is_torchelastic_launched()
+    return started and any(int(os.environ.get(name, "0")) > 0 for name in counts)
 
 
 def may_restart() -> bool:
@@ -227,7 +263,7 @@ def _answering(what: str) -> Generator[None]:
     try:
         yield
     except RuntimeError as error:
-        number = os.environ["RANK"]
+        number, said = os.environ["RANK"], first_line(error).partition(". ")[0]
         raise RankError(
-            f"rank {number} ends at {what}: another has ended or does not answer ({first_line(error)})"
+            f"rank {number} ends at {what}: another has ended or does not answer ({said})"
         ) from error
