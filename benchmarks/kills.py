@@ -89,7 +89,9 @@ class Kills:
         self._generator = np.random.default_rng(arguments.seed)
         # Forked from a server that has imported all and started nothing: a stretch begins at once.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["benchmarks.kills", "her_robotics.cli.commands"])
+        self._context.set_forkserver_preload(
+            ["tyro", "benchmarks.report", "her_robotics.cli.commands"]
+        )
         self._undisturbed = place / "undisturbed"
         self._cycle = 0.2  # seconds from one checkpoint to the next, measured as they come
         self.moments: Counter[str] = Counter()

@@ -10,7 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from .fleet import Fleet, LocalFleet, Step, WorkerFleet
+from .fleet import Fleet, LocalFleet, Step
 from .goal_reward import GoalReward, read_goal_reward
 from .making import GoalEnvError, env_name, find_horizon, make_reference, maker
 from .vector import (
@@ -24,6 +24,7 @@ from .vector import (
     read_reset_mask,
     spread_seeds,
 )
+from .workers import WorkerFleet
 
 
 class GoalVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
@@ -119,6 +120,9 @@ class GoalVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
     ) -> tuple[ObsDict, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every env; ``info["is_success"]`` is ``(n,)`` bool.
 
+        Where a worker died, ``info["process_died"]`` ``(n,)`` says in which envs: they show NaN, and a reset
+        begins their next episode in a new process.
+
         Raises:
             GoalEnvError: if an env ends its episode before the horizon.
         """
@@ -130,6 +134,8 @@ class GoalVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         self._refuse_early_end(steps)
         success = self.reached(self._shown["achieved_goal"], self._shown["desired_goal"])
         info = {"is_success": success, "_is_success": np.ones(self.num_envs, dtype=bool)}
+        if any(step.lost for step in steps):
+            info["process_died"] = np.array([step.lost for step in steps])
         reward = np.array([step.reward for step in steps], dtype=np.float64)
         truncated = self._steps >= self.max_episode_steps
         return self._copy(), reward, np.zeros(self.num_envs, dtype=bool), truncated, info

@@ -1,6 +1,7 @@
 """What outlives a process: the checkpoint that training resumes from, and the policy to act with."""
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -127,7 +128,7 @@ class Checkpoints:
             raise CheckpointError(f"{path} is not a checkpoint: {first_line(error)}") from error
 
     def _write_episodes(self, name: str, replay: dict[str, Any]) -> dict[str, Any]:
-        parts = {part: replay[part].numpy() for part in Episodes._fields}
+        parts = {part: replay[part].cpu().numpy() for part in Episodes._fields}
         rest = {key: value for key, value in replay.items() if key not in parts}
         return {**rest, _NAMED: self._files_of(name).write(replay["added"], parts)}
 
@@ -140,7 +141,11 @@ class Checkpoints:
         if not re.fullmatch(r"[a-z_]{1,40}(\.[a-z_]{1,40})*", name):
             raise ValueError(f"a replay is called {shown(name)}")
         if name not in self._replays:
-            self._replays[name] = EpisodeFiles(self._folder / EPISODES / name)
+            place = self._folder / EPISODES / name
+            for each in (place.parent, place):
+                if each.is_symlink():  # old files are removed there, which may be another run's
+                    raise OSError(errno.ELOOP, "leads elsewhere", str(each))
+            self._replays[name] = EpisodeFiles(place)
         return self._replays[name]
 
     def _remove_unneeded(self) -> None:

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 from .distributed import gather, share
-from .rollout import ActionFunction, Divergence, Lose, episode_seeds, play
+from .rollout import DIVERGED, ActionFunction, Divergence, Lose, episode_seeds, play
 from .statistics import wilson_interval
 from .types import Episodes, Task
 
@@ -86,9 +86,8 @@ def evaluate(
     rounds, lost, own = [], 0, share(episodes)
     for first in range(own.start, own.stop, env.num_envs):
         wanted = min(env.num_envs, own.stop - first)
-        diverged: list[Divergence] = []
         seeds = episode_seeds(seed, stream, first, env.num_envs)
-        played = play(env, task.shape.horizon, seeds, act, diverged.append)
+        played, diverged = _play_round(env, task, act, seeds)
         counted = [each for each in diverged if each.env < wanted]
         for each in counted:
             lose(each)
@@ -97,6 +96,17 @@ def evaluate(
     everyones = [each for shares in gather("tests", rounds) for each in shares]
     whole = Episodes(*(np.concatenate(parts) for parts in zip(*everyones, strict=True)))
     return judge(whole, task, sum(gather("lost tests", lost)))
+
+
+def _play_round(
+    env: gym.vector.VectorEnv, task: Task, act: ActionFunction, seeds: list[int]
+) -> tuple[Episodes, list[Divergence]]:
+    """Episodes, and those that diverged. If a process dies all are played again: seeds decide them."""
+    while True:
+        lost: list[Divergence] = []
+        played = play(env, task.shape.horizon, seeds, act, lost.append)
+        if all(each.cause == DIVERGED for each in lost):
+            return played, lost
 
 
 def judge(episodes: Episodes, task: Task, diverged: int = 0) -> Evaluation:

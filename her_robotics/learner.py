@@ -48,7 +48,7 @@ class Progress:
         seconds: time spent collecting and updating, tests left out.
         best_success: best tested success rate so far, -1 before any.
         best_step: env steps at which it was.
-        diverged: episodes lost to a simulation that diverged, in training and in tests.
+        diverged: episodes lost in training and in tests, to simulations that diverged or processes that died.
         diverging: share of training episodes that are, of about the last ``MEMORY``.
     """
 
@@ -83,7 +83,7 @@ class Learner:
     """Keeps an episode that diverged for inspection."""
 
     def lose(self, divergence: Divergence) -> None:
-        """Count an episode whose simulation diverged, and keep it for inspection."""
+        """Count an episode that was lost, and keep it for inspection."""
         self.progress.diverged += 1
         self.keep(divergence)
 

@@ -15,8 +15,12 @@ class NonFiniteError(RuntimeError):
     """An observation or an action is NaN or infinite; the message says in which env and step."""
 
 
+DIVERGED, DIED = "diverged", "died"
+"""How an episode was lost: by its simulation, or with the process that stepped it."""
+
+
 class Divergence(NamedTuple):
-    """An episode whose simulation diverged, up to where it did.
+    """An episode whose simulation diverged, or whose process died, up to where it did.
 
     Attributes:
         env: in which of the envs.
@@ -27,6 +31,7 @@ class Divergence(NamedTuple):
         desired_goal: ``(t + 1, g)``.
         action: ``(t, a)``.
         physics: the simulator's state before the last step, ``(s,)``; empty where the env does not tell.
+        cause: ``DIVERGED`` or ``DIED``.
     """
 
     env: int
@@ -37,10 +42,11 @@ class Divergence(NamedTuple):
     desired_goal: np.ndarray
     action: np.ndarray
     physics: np.ndarray
+    cause: str = DIVERGED
 
 
 Lose = Callable[[Divergence], None]
-"""What is told of every episode that is lost to a simulation that diverged."""
+"""What is told of every episode that is lost."""
 
 
 def episode_seeds(run_seed: int, stream: int, first: int, count: int) -> list[int]:
@@ -171,7 +177,8 @@ def _divergence(
     shown = (np.stack([part[env] for part in parts]) for parts in zip(*history, strict=True))
     taken = np.array([action[env] for action in actions])
     physics = told["physics_before"][env] if "physics_before" in told else np.zeros(0)
-    return Divergence(env, step, seeds[env], *shown, taken, physics)
+    cause = DIED if "process_died" in told and told["process_died"][env] else DIVERGED
+    return Divergence(env, step, seeds[env], *shown, taken, physics, cause)
 
 
 def _finite(obs: GoalObs) -> np.ndarray:

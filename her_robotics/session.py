@@ -22,7 +22,7 @@ from .learner import MakeEnv, build
 from .plots import plot_runs
 from .rank_checkpoints import RankCheckpoints, how_to_go_on
 from .replay import Replay
-from .rollout import Divergence, NonFiniteError, episode_seeds
+from .rollout import DIED, Divergence, NonFiniteError, episode_seeds
 from .run_folder import CURVE, DIVERGED, VIDEO, create, is_of, provenance
 from .strict import to_mapping
 from .tracking import Tracker, start_trackers
@@ -171,9 +171,10 @@ class Session:
             return
         path = self._checkpoints.own / DIVERGED / f"{number:04d}.npz"
         if number == 1:
+            whose = "process" if divergence.cause == DIED else "simulation"
             tqdm.write(
-                f"warning: the simulation of env {divergence.env} diverged at step {divergence.step}: the "
-                f"episode is dropped, what led to it is in {path}, and training goes on",
+                f"warning: the {whose} of env {divergence.env} {divergence.cause} at step {divergence.step}: "
+                f"the episode is dropped, what led to it is in {path}, and training goes on",
                 file=sys.stderr,
             )
         try:

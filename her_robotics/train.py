@@ -11,7 +11,7 @@ from .distributed import CHECK_EVERY, average_batch_moments_, check_alike, gathe
 from .evaluate import ADVICE, Evaluation, judge
 from .learner import MEMORY, Learner, Progress
 from .meters import Stopwatch
-from .rollout import NonFiniteError, episode_seeds, play
+from .rollout import DIVERGED, Divergence, NonFiniteError, episode_seeds, play
 from .types import Episodes, GoalObs
 
 TRAIN, TEST, FINAL = 0, 1, 2
@@ -92,7 +92,7 @@ def _cycle(learner: Learner, watch: Stopwatch) -> None:
 
 
 def _collect(learner: Learner) -> Episodes:
-    """One exploring episode in every env, those left out that are lost to a diverging simulation."""
+    """One exploring episode in every env, without those that are lost: see ``rollout.Divergence``."""
     env, exploration, progress = learner.env, learner.exploration, learner.progress
     guide = learner.guide
     shape = (env.num_envs, learner.task.shape.action)
@@ -105,14 +105,20 @@ def _collect(learner: Learner) -> Episodes:
         actions = exploration.uniform(shape) if random else exploration(learner.agent.act(obs))
         return guide(obs, actions) if guide else actions
 
+    diverged = 0
+
+    def lose(divergence: Divergence) -> None:
+        nonlocal diverged
+        diverged += divergence.cause == DIVERGED
+        learner.lose(divergence)
+
     # Ranks meet the episodes that one process with as many envs as all of theirs would meet.
     first, together = progress.episodes + rank() * env.num_envs, size() * env.num_envs
     seeds = episode_seeds(learner.config.seed, TRAIN, first, env.num_envs)
-    episodes = play(env, learner.task.shape.horizon, seeds, act, learner.lose)
+    episodes = play(env, learner.task.shape.horizon, seeds, act, lose)
     progress.episodes += together
     progress.steps += together * learner.task.shape.horizon
-    lost = sum(gather("lost episodes", env.num_envs - len(episodes.action)))
-    _refuse_most(progress, lost, together)
+    _refuse_most(progress, sum(gather("lost episodes", diverged)), together)
     return episodes
 
 

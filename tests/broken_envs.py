@@ -1,5 +1,7 @@
 """Goal envs deliberately broken: in how they reward, begin and end."""
 
+import multiprocessing
+import os
 from typing import Any
 
 import numpy as np
@@ -169,4 +171,13 @@ class MovesGoal(Healthy):
     def step(self, action: np.ndarray) -> Any:
         if self.steps == HORIZON // 2:
             self.goal = -self.goal
+        return super().step(action)
+
+
+class Doomed(Healthy):
+    """Healthy, but a worker that steps it ends at the third step of any episode."""
+
+    def step(self, action: np.ndarray) -> Any:
+        if self.steps == 2 and multiprocessing.parent_process():
+            os._exit(3)
         return super().step(action)

@@ -208,6 +208,23 @@ def test_a_disk_that_fills_up_under_the_episodes_leaves_the_last_and_is_made_up_
     assert same(Checkpoints(run.folder).load(), run.saved[1])
 
 
+@pytest.mark.parametrize("name", [EPISODES, f"{EPISODES}/guide.replay"])
+def test_episodes_of_another_run_are_not_taken_for_its_own(
+    name: str, run: Run, tmp_path: Path
+) -> None:
+    run.add(2)
+    run.save()
+    other = tmp_path.with_name("other")
+    shutil.copytree(run.folder, other)
+    shutil.rmtree(other / name)
+    (other / name).symlink_to(run.folder / name)
+    with pytest.raises(CheckpointError, match="leads elsewhere"):
+        Checkpoints(other).load()
+    with pytest.raises(OSError, match="leads elsewhere"):
+        Run(other).save()
+    assert same(Checkpoints(run.folder).load(), run.saved[0])
+
+
 def named(run: Run) -> tuple[episode_files.EpisodeFiles, dict[str, Any]]:
     files = episode_files.EpisodeFiles(run.folder)
     state = run.replay.state_dict()
