@@ -53,6 +53,7 @@ class Row(NamedTuple):
 
 ROWS = {
     "fetch_reach_image": Row("state, goal image", 0.98, 20_000, 5.0),
+    "fetch_reach_cnn": Row("state, goal image end to end", 0.98, 20_000, 5.0),
     "fetch_push_image": Row("state, goal image", 0.90, None, 45.0),
 }
 """By the name of the config."""
@@ -103,7 +104,7 @@ def plan(given: Arguments, config: str, seed: int) -> Run:
     """Where a config's run with a seed goes."""
     shipped = load_task_config(config).env.encoder
     own = given.runs / f"encoder-{shipped}-s{seed}"
-    trains = given.encoder == "trained" and shipped is not None
+    trains = given.encoder == "trained" and shipped in trained_encoders()
     folder = given.runs / Cell(config, given.encoder, seed).name
     return Run(config, seed, folder, own if trains else None)
 

@@ -45,8 +45,10 @@ class EnvConfig:
     """What a goal is: the object's centroid, the gripper's position, the arm's joint angles and velocities,
     or an image in which the task's own goal is reached. None takes the task's own."""
     encoder: str | None = None
-    """What image goals are seen through: the folder of an encoder (`her-robotics encode`), or the task of
-    one that ships with the project."""
+    """What image goals are seen through: the folder of an encoder (`her-robotics encode`), the task of one
+    that ships with the project, or end_to_end: the agent learns what they mean (`agent.goal_encoder` cnn)."""
+    picture_size: Annotated[int, Range(16, 256)] = 64
+    """Width and height of image goals, in pixels, if `env.encoder` is end_to_end; others have their own."""
     goal_images: PositiveCount = 1000
     """Image goals to draw from in training; tests have others."""
     goal_reward: Literal["state", "latent_distance", "latent_sparse"] = "state"
@@ -104,8 +106,9 @@ class AgentConfig:
     name: Literal["ddpg", "svg", "dqn", "dagger"] = "ddpg"
     """Algorithm, a key of `her_robotics.agents.AGENTS`; DQN is for discrete actions, DAgger learns from
     `train.teacher` alone."""
-    goal_encoder: Literal["manual"] = "manual"
-    """How goals become embeddings, a key of `her_robotics.goals.GOAL_ENCODERS`."""
+    goal_encoder: Literal["manual", "cnn"] = "manual"
+    """How goals become embeddings, a key of `her_robotics.goals.GOAL_ENCODERS`; cnn is for image goals with
+    `env.encoder` end_to_end."""
     relative_goal: bool = True
     """Whether the networks also see the goal relative to the achieved goal."""
     hidden: tuple[Width, ...] = (256, 256, 256)

@@ -18,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from .encoders import PictureEncoder
 from .errors import UserError
+from .goals.frames import FrameStore, Numbered
 
 GoalReward = Literal["state", "latent_distance", "latent_sparse"]
 """What the reward of an image goal looks at: the simulator's goals, as its own reward does; minus the
@@ -45,7 +46,7 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
 
     Args:
         env: what is turned: its ``unwrapped`` draws ``pictures`` and lets ``goals`` be set.
-        encoder: of pictures.
+        encoder: of pictures; or what numbers them, for one that learns with the agent.
         bank: goal images; which one an episode pursues is decided by its seed alone.
         camera: what sees.
         reward: what rewards look at.
@@ -60,7 +61,7 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
     def __init__(
         self,
         env: VectorEnv,
-        encoder: PictureEncoder,
+        encoder: PictureEncoder | Numbered,
         bank: GoalBank,
         camera: str,
         reward: GoalReward = "state",
@@ -91,7 +92,9 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
             "latent_sparse": (-1.0, 0.0),
         }[reward]
         self.render_mode = env.render_mode
-        self._embedded = encoder.embed(bank.pictures)
+        self._embedded = encoder.embed_goals(bank.pictures)
+        self.frames: FrameStore | None = getattr(encoder, "store", None)
+        """Where pictures are kept, if goals are their numbers."""
         self._shown: np.ndarray | None = None
         self._frames: np.ndarray | None = None
         goal = gym.spaces.Box(-np.inf, np.inf, (self.embedding + width,), np.float64)
@@ -162,7 +165,8 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
     def pursue_picture(self, picture: np.ndarray) -> np.ndarray:
         """Make a picture the goal of every env until the next reset.
 
-        Nobody knows what it shows, so what the encoder's probe reads in it stands for the truth.
+        Nobody knows what it shows, so what the encoder's probe reads in it stands for the truth; where there
+        is none, what the goal image shows that differs least from it.
 
         Args:
             picture: ``(size, size, 3)`` uint8.
@@ -171,8 +175,12 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
             the desired goals, ``(n, d + g)``.
         """
         pictures = np.repeat(picture[None], self.num_envs, axis=0)
-        embeddings = self._encoder.embed(pictures)
-        self._pursue(embeddings, self._encoder.read(embeddings), pictures)
+        embeddings = np.repeat(self._encoder.embed_goals(picture[None]), self.num_envs, axis=0)
+        if isinstance(self._encoder, PictureEncoder):
+            own = self._encoder.read(embeddings)
+        else:
+            own = np.repeat(self._nearest(picture)[None], self.num_envs, axis=0)
+        self._pursue(embeddings, own, pictures)
         return self._goals.copy()
 
     def pictures(self, camera: str, size: int) -> np.ndarray:
@@ -206,6 +214,11 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         own = shown["achieved_goal"]
         achieved = np.concatenate([self._encoder.embed(self._frames), own], axis=1)
         return {**shown, "achieved_goal": achieved, "desired_goal": self._goals.copy()}
+
+    def _nearest(self, picture: np.ndarray) -> np.ndarray:
+        """What the goal image shows whose pixels differ least from a picture's, ``(g,)``."""
+        offset = self._bank.pictures.astype(np.float32) - picture
+        return self._bank.achieved[np.square(offset).sum(axis=(1, 2, 3)).argmin()]
 
     def _draw(self, seed: int) -> int:
         return int(np.random.default_rng((seed, _STREAM)).integers(len(self._embedded)))

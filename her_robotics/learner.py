@@ -15,9 +15,11 @@ from .checkpoint import SavedPolicy
 from .config import AgentConfig, Config, Count, ExplorationConfig, Fraction, NonNegative
 from .counting import Counts
 from .distributed import own_seed, size, spread_
+from .end_to_end import make_room, show_frames
 from .errors import UserError, first_line
 from .evaluate import ADVICE, Evaluation, evaluate
 from .exploration import Exploration
+from .goals.frames import FrameStore
 from .guides import Guide, make_guide
 from .meters import Averages
 from .refusals import refuse_leak, refuse_too_large, teaching
@@ -76,6 +78,7 @@ class Learner:
     exploration: Exploration
     guide: Guide | None = None
     counts: Counts | None = None
+    frames: FrameStore | None = None
     progress: Progress = field(default_factory=Progress)
     averages: Averages = field(default_factory=Averages)
     best_policy: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -125,6 +128,7 @@ class Learner:
             "progress": vars(self.progress).copy(),
             "averages": self.averages.state_dict(),
             "best_policy": self.best_policy,
+            **({"frames": self.frames.state_dict()} if self.frames else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -142,6 +146,8 @@ class Learner:
     def _load(self, state: dict[str, Any]) -> None:
         self.agent.load_state_dict(state["agent"])
         self.replay.load_state_dict(state["replay"])
+        if self.frames:
+            self.frames.load_state_dict(state["frames"])
         self.exploration.generator.bit_generator.state = json.loads(state["exploration"])
         if self.guide:
             self.guide.load_state_dict(state["guide"])
@@ -242,6 +248,7 @@ def build(
     env = make_env(config.env.num_envs)
     task = read_task(env)
     _refuse_misfits(config, task)
+    frames = make_room(config, task.shape, env)
     room = config.replay.capacity // task.shape.horizon
     if room < config.env.num_envs:
         raise UserError(
@@ -262,10 +269,12 @@ def build(
             start, reason = config.train.start_from, first_line(error)
             raise UserError(f"train.start_from = {start} is of other sizes: {reason}") from error
     tested = -(-config.eval.episodes // size())
+    show_frames(agent.policy, env)
     learner = Learner(
         config=config,
         task=task,
         env=env,
+        frames=frames,
         test_env=make_env(min(config.eval.num_envs, tested), test=True),
         agent=agent,
         replay=Replay(

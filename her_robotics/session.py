@@ -248,6 +248,8 @@ class Session:
             f"checkpoints write what is new, and come to {kept:,.0f} MiB of episodes when that is full",
             flush=True,
         )
+        if frames := self.learner.frames:
+            print(f"frames of goals take up to {frames.bytes / 2**20:,.0f} MiB", flush=True)
 
     def _say_where(self, result: Evaluation) -> None:
         low, high = result.interval

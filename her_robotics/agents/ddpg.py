@@ -9,13 +9,18 @@ from torch import nn
 
 from ..backprop import flatten
 from ..config import AgentConfig
+from ..goals import CNNGoal
 from ..networks import Actor, Critic, Critics
-from ..types import EpisodeShape
+from ..types import Batch, EpisodeShape
 from .policy import Policy, View
 from .q_learner import SPARSE, QLearner, read_count, restore
 
 Pull = Callable[[torch.Tensor], object]
 """Pulls the loss's gradient ``(b, a)`` with respect to actions back into the actor's parameters."""
+
+
+TEACHING = 64
+"""Transitions of a batch that a goal encoder learns from: what it looks at are pictures, which takes long."""
 
 
 class ActorPolicy(Policy):
@@ -84,6 +89,10 @@ class DDPG(QLearner):
         critics, target_critics = flatten(self.critics), flatten(self.target_critics)
         self.actor_optimizer = torch.optim.Adam([actor], config.actor_lr, fused=True)
         self.critic_optimizer = torch.optim.Adam([critics], config.critic_lr, fused=True)
+        learnt = list(self.policy.encoder.parameters())
+        self.encoder_optimizer = (
+            torch.optim.Adam(learnt, config.critic_lr, fused=True) if learnt else None
+        )
         self._followers = [
             *followers(self.target_actor, target_actor, self.policy.actor, actor, config.tau),
             *followers(self.target_critics, target_critics, self.critics, critics, config.tau),
@@ -117,6 +126,28 @@ class DDPG(QLearner):
         if late and self.updates % self.config.actor_every == 0:
             metrics |= self._update_actor(state_goal)
         return metrics
+
+    def _teach_encoder(self, batch: Batch, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Descend the first critic's mean squared error, and ascend Q(s ‖ g, μ(s ‖ g)), by what the goal
+        encoder makes of goals alone: end-to-end learning.
+        """
+        encoder, critic = self.policy.encoder, self.critics[0]
+        if self.encoder_optimizer is None or not isinstance(encoder, CNNGoal):
+            return {}
+        with torch.enable_grad():
+            shown = batch.observation[0, :TEACHING], batch.achieved_goal[0, :TEACHING]
+            state_goal = self.policy.encode(*shown, batch.goal[:TEACHING])
+            values = critic(state_goal, batch.action[:TEACHING])
+            loss = (values - target[:TEACHING]).square().mean()
+            if self.updates >= self.config.actor_after:
+                loss = loss - critic(state_goal, self.policy.actor(state_goal)).mean()
+            learnt = list(encoder.parameters())
+            gradients = torch.autograd.grad(loss, learnt)
+        for parameter, gradient in zip(learnt, gradients, strict=True):
+            parameter.grad = gradient
+        self.encoder_optimizer.step()
+        encoder.version += 1
+        return {"encoder_loss": loss.detach()}
 
     def _update_critics(
         self, state_goal: torch.Tensor, action: torch.Tensor, target: torch.Tensor
@@ -176,6 +207,11 @@ class DDPG(QLearner):
             "critic_optimizer": self.critic_optimizer.state_dict(),
             "updates": self.updates,
             **({"critic_view": self.critic_view.state_dict()} if self.critic_view else {}),
+            **(
+                {"encoder_optimizer": self.encoder_optimizer.state_dict()}
+                if self.encoder_optimizer
+                else {}
+            ),
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -193,6 +229,8 @@ class DDPG(QLearner):
         self.target_critics.load_state_dict(state["target_critics"])
         restore(self.actor_optimizer, state["actor_optimizer"])
         restore(self.critic_optimizer, state["critic_optimizer"])
+        if self.encoder_optimizer:
+            restore(self.encoder_optimizer, state["encoder_optimizer"])
         self.updates = read_count(state["updates"])
 
 

@@ -50,7 +50,7 @@ class DQN(QLearner):
     discrete = True
     unused = (
         *("actor_lr", "average", "action_l2", "actor_every", "actor_after"),
-        *("num_critics", "batch_norm", "covariance", "policy_sigma"),
+        *("num_critics", "batch_norm", "covariance", "policy_sigma", "goal_encoder"),
     )
     policy: ValuePolicy
 

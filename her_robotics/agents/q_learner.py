@@ -92,6 +92,7 @@ class QLearner(ABC):
     @torch.no_grad()
     def update(self, batch: Batch) -> dict[str, torch.Tensor]:
         """One step on the networks, then their targets; returns diagnostics as 0-d tensors."""
+        self.policy.encoder.train()
         state_goal, next_state_goal = self.encode(
             batch.observation, batch.achieved_goal, batch.goal
         )
@@ -99,10 +100,11 @@ class QLearner(ABC):
         if batch.ahead is not None:
             later = self.ahead_targets(batch.ahead, batch.goal)
             target = later if self.config.td_lambda else torch.maximum(target, later)
-        metrics = self._learn(state_goal, batch.action, target)
+        metrics = self._learn(state_goal, batch.action, target) | self._teach_encoder(batch, target)
         for follower, followed, share in self._followers:
             follower.lerp_(followed, share)  # θ' ← τ θ + (1 - τ) θ'
         self.updates += 1
+        self.policy.encoder.eval()
         return metrics
 
     @torch.no_grad()
@@ -137,6 +139,10 @@ class QLearner(ABC):
         self, state_goal: torch.Tensor, action: torch.Tensor, target: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Step towards ``target`` ``(b,)``, and improve what acts; returns diagnostics."""
+
+    def _teach_encoder(self, batch: Batch, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Step on a goal encoder that has something to learn; returns diagnostics."""
+        return {}
 
     def _clip(self, target: torch.Tensor) -> torch.Tensor:
         if not self.config.clip_target:

@@ -80,7 +80,7 @@ class SVG(DDPG):
     """
 
     policy_type = GaussianPolicy
-    unused = ("double_q",)
+    unused = ("double_q", "goal_encoder")
 
     def __init__(
         self,

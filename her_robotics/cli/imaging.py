@@ -7,16 +7,21 @@ import gymnasium as gym
 
 import envs
 from envs.goal_bank import goal_bank
+from envs.scene import picture_camera
 from envs.shipped import trained_encoders
 
 from ..config import EnvConfig
 from ..encoders.files import FILES, OBSERVER_FILES, SavedEncoder, copy_encoder, load_encoder
 from ..errors import UserError
+from ..goals.cnn import EMBEDDING
+from ..goals.frames import FrameStore, Numbered
 from ..image_goals import GoalBank, ImageGoals
 from ..image_observations import ImageObservations
 
 TRAINING_BANK, TEST_BANK = 0, 1
 """Seeds of the banks of goal images: for training, and for tests, whose images nothing learns from."""
+END_TO_END = "end_to_end"
+"""The ``env.encoder`` that is none: goals are numbers of pictures, which the agent learns to embed."""
 SETTINGS = ("encoder", "goal_images", "goal_reward", "latent_threshold")
 """Settings that only image goals have."""
 OBSERVING = ("observer", "frames")
@@ -42,12 +47,19 @@ def images(env: EnvConfig, run: Path | None) -> Turn:
         UserError: if the settings do not fit each other, or there is no sound encoder.
     """
     _refuse_misfits(env)
-    encoder = _load(env, "encoder", run) if env.goal == "image" else None
+    encoder = _load(env, "encoder", run) if env.goal == "image" and not learnt(env) else None
     observer = _load(env, "observer", run) if env.observation != "state" else None
+    store = FrameStore(env.picture_size, EMBEDDING) if learnt(env) else None
 
     def turn(made: gym.vector.VectorEnv, test: bool) -> gym.vector.VectorEnv:
+        if store:
+            camera = picture_camera(envs.find_task(env.task))
+            bank = _bank(env, camera, store.size, test)
+            numbered = Numbered(store, test, bank.achieved.shape[1])
+            made = ImageGoals(made, numbered, bank, camera)
         if encoder:
-            bank, threshold = _bank(env, encoder, test), env.latent_threshold or 0.0
+            bank = _bank(env, encoder.camera, encoder.encoder.size, test)
+            threshold = env.latent_threshold or 0.0
             made = ImageGoals(
                 made, encoder.encoder, bank, encoder.camera, env.goal_reward, threshold
             )
@@ -61,9 +73,14 @@ def images(env: EnvConfig, run: Path | None) -> Turn:
     return turn
 
 
+def learnt(env: EnvConfig) -> bool:
+    """Whether goals are numbers of pictures, which the agent learns to embed."""
+    return env.goal == "image" and env.encoder == END_TO_END
+
+
 def keep_encoders(env: EnvConfig, run: Path) -> None:
     """Put what a run's images are seen through into its folder."""
-    if env.goal == "image":
+    if env.goal == "image" and not learnt(env):
         copy_encoder(_find(env.encoder, "env.encoder"), run)
     if env.observation != "state":
         copy_encoder(_find(env.observer, "env.observer"), run, OBSERVER_FILES)
@@ -98,6 +115,7 @@ def _find(given: str | None, setting: str) -> Path:
         raise UserError(
             f"seeing images needs {setting}: the folder of an encoder that `her-robotics encode` made, or "
             f"one that ships: {', '.join(shipped)}"
+            + (f"; or {END_TO_END}" if "encoder" in setting else "")
         )
     folder = Path(given)
     if folder.exists() or folder.name != given:
@@ -110,13 +128,11 @@ def _find(given: str | None, setting: str) -> Path:
     return shipped[given]
 
 
-def _bank(env: EnvConfig, saved: SavedEncoder, test: bool) -> GoalBank:
+def _bank(env: EnvConfig, camera: str, size: int, test: bool) -> GoalBank:
     count, seed = (
         (test_count(env.goal_images), TEST_BANK) if test else (env.goal_images, TRAINING_BANK)
     )
-    images = goal_bank(
-        env.task, count, saved.camera, saved.encoder.size, seed=seed, num_threads=env.num_threads
-    )
+    images = goal_bank(env.task, count, camera, size, seed=seed, num_threads=env.num_threads)
     return GoalBank(images.pictures, images.achieved)
 
 
@@ -128,6 +144,7 @@ def _refuse_misfits(env: EnvConfig) -> None:
         "observations as images: it needs env.observation = image or asymmetric",
         env.observation != "state",
     )
+    _refuse_without(env, ("picture_size",), f"env.encoder = {END_TO_END} alone", learnt(env))
     if env.task not in envs.TASKS:
         for name in ("goal", "observation"):
             if getattr(env, name) not in (None, "state"):
@@ -140,6 +157,12 @@ def _refuse_misfits(env: EnvConfig) -> None:
             f"env.latent_threshold = {env.latent_threshold} with env.goal_reward = {env.goal_reward}: "
             "latent_sparse needs one, and nothing else has any"
         )
+    for name in ("goal_reward", "observation") if learnt(env) else ():
+        if getattr(env, name) != "state":
+            raise UserError(
+                f"env.{name} = {getattr(env, name)} needs an encoder that is trained beforehand, not "
+                f"env.encoder = {END_TO_END}"
+            )
     if env.goal_reward != "state" and env.reward != "sparse":
         raise UserError(
             f"env.reward = {env.reward} means nothing to env.goal_reward = {env.goal_reward}: leave it "

@@ -15,6 +15,7 @@ from envs.shipped import trained_policies
 from ..checkpoint import CARD, SavedPolicy, load_policy
 from ..config import EnvConfig
 from ..encoders.files import encoder_checksums
+from ..end_to_end import show_frames
 from ..errors import UserError
 from ..evaluate import evaluate
 from ..learner import read_task
@@ -24,6 +25,7 @@ from ..run_folder import VIDEO
 from ..train import FINAL
 from ..types import Task
 from ..video import Window, film, watch, write_video
+from .imaging import END_TO_END
 from .making import env_maker, task_name
 from .parse import at_least, parse
 
@@ -222,6 +224,7 @@ def _open(
         raise UserError(
             f"the policy in {run} ({CARD}) is for {saved.shape}, but {config.task} is {task.shape}"
         )
+    show_frames(saved.policy, env)
     return saved, env, task
 
 
@@ -232,7 +235,8 @@ def _refuse_other_encoders(saved: SavedPolicy, folder: Path) -> None:
         UserError: naming both.
     """
     wanted, found = saved.card.get("encoders", {}), encoder_checksums(folder)
-    if wanted != found and (wanted or saved.shape.embedding):
+    sees = wanted or saved.env.encoder not in (None, END_TO_END)
+    if wanted != found and sees:
         raise UserError(
             f"the policy in {folder} was trained with {_short(wanted)} and acts behind that alone, but the "
             f"folder holds {_short(found)}"

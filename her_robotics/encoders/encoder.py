@@ -77,6 +77,10 @@ class PictureEncoder(nn.Module, ABC):
         chunks = np.array_split(pictures, max(1, -(-len(pictures) // CHUNK)))
         return np.concatenate([self(torch.from_numpy(np.array(chunk))).numpy() for chunk in chunks])
 
+    def embed_goals(self, pictures: np.ndarray) -> np.ndarray:
+        """Embed goal images, which are pictures like any other."""
+        return self.embed(pictures)
+
     def read(self, embeddings: np.ndarray) -> np.ndarray:
         """What the probe reads of the simulator's goal, ``(..., embedding) -> (..., goal)``."""
         return embeddings @ self.probe_weight.numpy().T + self.probe_bias.numpy()

@@ -1,16 +1,17 @@
-"""Goal encoders: from a goal (a vector, later an image) to what the networks are conditioned on."""
+"""Goal encoders: from a goal (a vector, or the number of a picture) to what networks are conditioned on."""
 
 from typing import Protocol
 
 import torch
 
+from .cnn import CNNGoal
 from .manual import ManualGoal
 
-__all__ = ["GOAL_ENCODERS", "GoalEncoder", "ManualGoal"]
+__all__ = ["GOAL_ENCODERS", "CNNGoal", "GoalEncoder", "ManualGoal"]
 
 
 class GoalEncoder(Protocol):
-    """What every encoder is: a ``torch.nn.Module`` with these members.
+    """What every encoder is: a ``torch.nn.Module`` with these members. If it has parameters, agents teach it.
 
     Attributes:
         output_size: width of the embedding.
@@ -27,4 +28,4 @@ class GoalEncoder(Protocol):
         ...
 
 
-GOAL_ENCODERS = {"manual": ManualGoal}
+GOAL_ENCODERS = {"manual": ManualGoal, "cnn": CNNGoal}

@@ -1,0 +1,110 @@
+"""Goal images embedded by a network that learns with actor and critic, from their losses alone."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .frames import FrameStore
+
+EMBEDDING = 16
+"""Width of an embedding."""
+CHANNELS, POINTS = 16, 32
+SHIFT = 1
+"""Pixels by which pictures are moved at random in learning. Where things are is what a goal says, so this
+is little."""
+STALE = 20
+"""Steps of learning over which an embedding will do in updates of actor and critic."""
+CHUNK = 256
+"""Pictures embedded at once."""
+
+
+class CNNGoal(nn.Module):
+    """Spatial-softmax points (Levine et al. 2016, "End-to-End Training of Deep Visuomotor Policies") and a
+    small network behind them, on goals that are numbers of frames. In learning, pictures are moved at random
+    (Kostrikov et al. 2020, "Image Augmentation Is All You Need").
+
+    Args:
+        goal_size: 1, the number of a frame.
+        relative: whether to add how the goal's embedding differs from that of what is seen now.
+
+    Raises:
+        ValueError: if goals are no numbers of frames.
+    """
+
+    def __init__(self, goal_size: int, relative: bool = True):
+        super().__init__()
+        if goal_size != 1:
+            raise ValueError(f"cnn embeds the numbers of frames, not goals of {goal_size} numbers")
+        self.relative, self.output_size = relative, EMBEDDING * (2 if relative else 1)
+        self.features = nn.Sequential(
+            nn.Conv2d(3, CHANNELS, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(CHANNELS, POINTS, 3, padding=1),
+        )
+        self.head = nn.Sequential(
+            nn.Linear(2 * POINTS, 64), nn.ReLU(), nn.Linear(64, EMBEDDING), nn.LayerNorm(EMBEDDING)
+        )
+        # Weights that come from elsewhere make all embeddings that are kept outdated.
+        self.register_load_state_dict_post_hook(lambda module, keys: self._forget())
+        self.frames: FrameStore | None = None
+        """Where the pictures are; whoever joins policy and env sets it."""
+        self.version = 0
+        """Steps of learning so far."""
+
+    def forward(self, achieved_goal: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+        """Embed goals, ``(..., 1), (..., 1) -> (..., output_size)``; ``goal`` may broadcast."""
+        embedding = self._embed(goal).expand(*achieved_goal.shape[:-1], EMBEDDING)
+        if not self.relative:
+            return embedding
+        return torch.cat([embedding, embedding - self._embed(achieved_goal)], dim=-1)
+
+    def observe(self, desired_goal: torch.Tensor) -> None:
+        """Make all embeddings anew from here on, so that a resumed run, which starts here, has the same."""
+        self._forget()
+
+    def embed(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Embed pictures, ``(n, size, size, 3)`` uint8 -> ``(n, EMBEDDING)``."""
+        maps = self.features(pictures.permute(0, 3, 1, 2).float() / 255.0 - 0.5)
+        rows, columns = maps.shape[2:]
+        share = maps.flatten(2).softmax(dim=-1).view(maps.shape)
+        right = share.sum(dim=2) @ torch.linspace(-1.0, 1.0, columns)
+        down = share.sum(dim=3) @ torch.linspace(-1.0, 1.0, rows)
+        return self.head(torch.cat([right, down], dim=-1))
+
+    def _embed(self, goal: torch.Tensor) -> torch.Tensor:
+        """Embeddings of numbers ``(..., 1)``: with a gradient and moved at random, or from what is kept."""
+        if self.frames is None:
+            raise ValueError("the goal encoder was not told where frames are kept")
+        numbers = goal.detach().numpy().astype(np.int64).ravel()
+        distinct, places = np.unique(numbers, return_inverse=True)
+        if torch.is_grad_enabled():
+            made = self.embed(shifted(torch.from_numpy(self.frames.draw(distinct))))
+        else:
+            made = torch.from_numpy(self._recall(self.frames, distinct))
+        return made[torch.from_numpy(places)].view(*goal.shape[:-1], EMBEDDING)
+
+    def _forget(self) -> None:
+        if self.frames is not None:
+            self.frames.forget()
+
+    def _recall(self, frames: FrameStore, numbers: np.ndarray) -> np.ndarray:
+        """Embeddings of numbers ``(n,)``, made anew where those that are kept are out of date."""
+        since = self.version - (STALE if self.training else 0)
+        embeddings, fresh = frames.recall(numbers, since)
+        stale = np.flatnonzero(~fresh)
+        for some in np.array_split(stale, max(1, -(-len(stale) // CHUNK))) if len(stale) else ():
+            embeddings[some] = self.embed(torch.from_numpy(frames.draw(numbers[some]))).numpy()
+            frames.remember(numbers[some], embeddings[some], self.version)
+        return embeddings
+
+
+def shifted(pictures: torch.Tensor, most: int = SHIFT) -> torch.Tensor:
+    """Pictures ``(n, size, size, 3)``, each moved by up to ``most`` pixels both ways; edges are repeated."""
+    count, size = pictures.shape[:2]
+    padded = functional.pad(pictures.permute(0, 3, 1, 2).float(), [most] * 4, mode="replicate")
+    start = torch.randint(0, 2 * most + 1, (2, count, 1)) + torch.arange(size)
+    which = torch.arange(count)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[which, start[0, :, :, None], start[1, :, None, :]]
