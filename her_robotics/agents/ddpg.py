@@ -130,6 +130,9 @@ class DDPG(QLearner):
     def _teach_encoder(self, batch: Batch, target: torch.Tensor) -> dict[str, torch.Tensor]:
         """Descend the first critic's mean squared error, and ascend Q(s ‖ g, μ(s ‖ g)), by what the goal
         encoder makes of goals alone: end-to-end learning.
+
+        The ascent goes through the action: the critic's own view of the goal is left as it is, or every
+        goal would come to look like one that is reached.
         """
         encoder, critic = self.policy.encoder, self.critics[0]
         if self.encoder_optimizer is None or not isinstance(encoder, CNNGoal):
@@ -140,7 +143,8 @@ class DDPG(QLearner):
             values = critic(state_goal, batch.action[:TEACHING])
             loss = (values - target[:TEACHING]).square().mean()
             if self.updates >= self.config.actor_after:
-                loss = loss - critic(state_goal, self.policy.actor(state_goal)).mean()
+                action = self.policy.actor(state_goal)
+                loss = loss - critic(state_goal.detach(), action).mean()
             learnt = list(encoder.parameters())
             gradients = torch.autograd.grad(loss, learnt)
         for parameter, gradient in zip(learnt, gradients, strict=True):
