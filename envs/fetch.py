@@ -125,6 +125,9 @@ class FetchVectorEnv(VectorEnv[ObsDict, np.ndarray, np.ndarray]):
         self._goal_space: GoalSpace = GOAL_SPACES[goal](self._simulations)
         self.goal_parts = self._goal_space.parts
         """Parts of a goal that are judged each on its own: the objects."""
+        self.distance_rule = (self.goal_parts, self.distance_threshold, reward_type == "dense")
+        """What the reward is made of: parts of equal width, the distance that each may have, whether it is
+        the distance itself that counts."""
         self._goals = np.zeros((num_envs, self._goal_space.dim))
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._generators: list[np.random.Generator] = []

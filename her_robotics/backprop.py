@@ -93,7 +93,7 @@ class Chain:
     def __init__(self, layers: nn.Sequential, batch_size: int):
         parts: list[Any] = list(layers)
         self._layers = [_STEPS[type(part)](part, batch_size) for part in parts]
-        self._input = torch.zeros(batch_size, parts[0].in_features)
+        self._input = parts[0].weight.new_zeros(batch_size, parts[0].in_features)
         self._last_input = slice(0, None)
 
     @torch.no_grad()
@@ -121,8 +121,8 @@ class _Linear:
 
     def __init__(self, layer: nn.Linear, batch_size: int):
         self._weight, self._bias = layer.weight, layer.bias
-        self._output = torch.zeros(batch_size, layer.out_features)
-        self._pulled = torch.zeros(batch_size, layer.in_features)
+        self._output = layer.weight.new_zeros(batch_size, layer.out_features)
+        self._pulled = layer.weight.new_zeros(batch_size, layer.in_features)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         self._input = values

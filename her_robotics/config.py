@@ -210,6 +210,9 @@ class TrainConfig:
     the task of one that ships."""
     checkpoint_seconds: NonNegative = 60.0
     """Least time between checkpoints; one is also written at the end."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where networks, updates and a copy of the replay are; auto is cuda where there is a GPU. Networks as
+    small as ours gain little by one, and on a CPU the same seed gives the same run."""
     torch_threads: Workers = 0
     """Threads of the updates; 0 leaves the choice to torch."""
 

@@ -8,12 +8,15 @@ from operator import attrgetter
 from typing import Annotated, Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 
 from .agents import AGENTS, Agent
 from .checkpoint import SavedPolicy
 from .config import AgentConfig, Config, Count, ExplorationConfig, Fraction, NonNegative
 from .counting import Counts
+from .device_replay import DistanceReward, make_replay
+from .devices import choose_device
 from .distributed import own_seed, size, spread_
 from .end_to_end import make_room, show_frames
 from .errors import UserError, first_line
@@ -213,9 +216,14 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
         embedding=getattr(base, "embedding", 0),
         sight=env.metadata.get("sight", 0),
     )
+
+    def reward(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        return base.compute_reward(achieved, desired, {})
+
+    rule = getattr(base, "distance_rule", None)
     return Task(
         shape=shape,
-        reward=lambda achieved, desired: base.compute_reward(achieved, desired, {}),
+        reward=DistanceReward(reward, *rule) if rule else reward,
         reached=base.reached,
         reward_range=getattr(base, "reward_range", (-math.inf, math.inf)),
         gripper=getattr(base, "gripper", None),
@@ -241,7 +249,7 @@ def build(
     Raises:
         UserError: if the configuration and the env do not fit together, or there is not the memory.
     """
-    seed = own_seed(config.seed)
+    device, seed = choose_device(config.train.device), own_seed(config.seed)
     torch.manual_seed(seed)
     if config.train.torch_threads:
         torch.set_num_threads(config.train.torch_threads)
@@ -261,7 +269,8 @@ def build(
     bonus, cell = config.exploration.count_bonus, config.exploration.count_cell
     counts = Counts(task.shape, bonus, cell) if bonus else None
     taught = counts.rewarded(task) if counts else task
-    agent = AGENTS[config.agent.name](task.shape, config.agent, taught.reward_range, **more)
+    kind = AGENTS[config.agent.name]
+    agent = kind(task.shape, config.agent, taught.reward_range, device=device, **more)
     if weights is not None:
         try:
             agent.start_from(weights)
@@ -277,7 +286,8 @@ def build(
         frames=frames,
         test_env=make_env(min(config.eval.num_envs, tested), test=True),
         agent=agent,
-        replay=Replay(
+        replay=make_replay(
+            device,
             task.shape,
             config.replay.capacity,
             STRATEGIES[config.replay.strategy],

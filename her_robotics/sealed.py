@@ -53,7 +53,7 @@ def read_sealed(path: Path) -> Any:
         _refuse_compressed(body)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            state = torch.load(io.BytesIO(body), weights_only=True)
+            state = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
         _refuse_claims(state)
     except Exception as error:  # the unpickler refuses hostile content in many ways
         raise CheckpointError(f"{path} is not a checkpoint: {first_line(error)}") from error

@@ -8,7 +8,17 @@ import torch
 
 # First of what imports MuJoCo: it chooses the OpenGL backend, which MuJoCo reads once, at import.
 from envs.fetch import FetchVectorEnv
+from her_robotics.devices import no_gpu
 from her_robotics.types import EpisodeShape
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none, and say why."""
+    reason = no_gpu()
+    for item in items:
+        if reason and item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
 
 MakeEnv = Callable[..., FetchVectorEnv]
 

@@ -10,7 +10,7 @@ from ..config import AgentConfig
 from ..types import Batch, Episodes, EpisodeShape, GoalObs
 from .ddpg import ActorPolicy, followers
 from .policy import Policy
-from .q_learner import SPARSE, read_count, restore
+from .q_learner import CPU, SPARSE, read_count, restore
 
 Shown = TypeVar("Shown", np.ndarray, torch.Tensor)
 
@@ -30,6 +30,7 @@ class DAgger:
         shape: widths of observation, goal and action.
         config: the agent's configuration.
         reward_range: not looked at either.
+        device: where networks are and batches come from.
         teacher: acts on ``shape.state`` of observations and ``shape.judged`` of goals.
     """
 
@@ -46,11 +47,12 @@ class DAgger:
         shape: EpisodeShape,
         config: AgentConfig,
         reward_range: tuple[float, float] = SPARSE,
+        device: torch.device = CPU,
         *,
         teacher: Policy,
     ):
-        self.config, self.teacher = config, teacher
-        self.policy = self.averaged = ActorPolicy(shape, config)
+        self.config, self.teacher, self.device = config, teacher.to(device), device
+        self.policy = self.averaged = ActorPolicy(shape, config).to(device)
         self._state, self._goal = shape.state, shape.judged
         actor = flatten(self.policy.actor)
         self.actor_optimizer = torch.optim.Adam([actor], config.actor_lr, fused=True)
@@ -73,7 +75,7 @@ class DAgger:
     def observe(self, episodes: Episodes) -> None:
         """Take new episodes into the moments of observations and goals."""
         shown = episodes.observation, episodes.desired_goal
-        self.policy.observe(*map(torch.as_tensor, shown))
+        self.policy.observe(*(torch.as_tensor(each, device=self.device) for each in shown))
 
     @torch.no_grad()
     def start_from(self, weights: dict[str, torch.Tensor]) -> None:

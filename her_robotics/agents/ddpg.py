@@ -13,7 +13,7 @@ from ..goals import CNNGoal
 from ..networks import Actor, Critic, Critics
 from ..types import Batch, EpisodeShape
 from .policy import Policy, View
-from .q_learner import SPARSE, QLearner, read_count, restore
+from .q_learner import CPU, SPARSE, QLearner, read_count, restore
 
 Pull = Callable[[torch.Tensor], object]
 """Pulls the loss's gradient ``(b, a)`` with respect to actions back into the actor's parameters."""
@@ -62,6 +62,7 @@ class DDPG(QLearner):
         shape: widths of observation, goal and action.
         config: the agent's configuration.
         reward_range: least and greatest reward of a step, which bound the value of everything.
+        device: where networks are and batches come from.
     """
 
     policy_type: ClassVar[type[Policy]] = ActorPolicy
@@ -76,12 +77,13 @@ class DDPG(QLearner):
         shape: EpisodeShape,
         config: AgentConfig,
         reward_range: tuple[float, float] = SPARSE,
+        device: torch.device = CPU,
     ):
         view = View(shape.state, shape.judged, config) if shape.sight else None
-        super().__init__(self.policy_type(shape, config), config, reward_range, view)
+        super().__init__(self.policy_type(shape, config), config, reward_range, view, device)
         norm = "batch" if config.batch_norm else config.critic_norm
         sizes = ((view or self.policy).state_goal_size, shape.action, config.hidden)
-        self.critics = Critics(Critic(*sizes, norm) for _ in range(config.num_critics))
+        self.critics = Critics(Critic(*sizes, norm) for _ in range(config.num_critics)).to(device)
         self.target_actor = copy.deepcopy(self.policy.actor).requires_grad_(False)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         # One vector each, so that Adam and the averages touch one tensor in place of a dozen.

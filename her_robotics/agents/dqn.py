@@ -9,7 +9,7 @@ from ..config import AgentConfig
 from ..networks import ChoiceCritic
 from ..types import EpisodeShape
 from .policy import Policy
-from .q_learner import SPARSE, QLearner, read_count, restore
+from .q_learner import CPU, SPARSE, QLearner, read_count, restore
 
 
 class ValuePolicy(Policy):
@@ -41,6 +41,7 @@ class DQN(QLearner):
         shape: sizes of an episode, with the number of choices.
         config: the agent's configuration.
         reward_range: least and greatest reward of a step, which bound the value of everything.
+        device: where networks are and batches come from.
 
     Raises:
         ValueError: if actions are not discrete.
@@ -59,8 +60,9 @@ class DQN(QLearner):
         shape: EpisodeShape,
         config: AgentConfig,
         reward_range: tuple[float, float] = SPARSE,
+        device: torch.device = CPU,
     ):
-        super().__init__(ValuePolicy(shape, config), config, reward_range)
+        super().__init__(ValuePolicy(shape, config), config, reward_range, device=device)
         self.target_critic = copy.deepcopy(self.policy.critic).requires_grad_(False)
         critic, target_critic = flatten(self.policy.critic), flatten(self.target_critic)
         self.critic_optimizer = torch.optim.Adam([critic], config.critic_lr, fused=True)

@@ -56,12 +56,15 @@ class Policy(View, ABC):
     @torch.no_grad()
     def act(self, obs: GoalObs) -> np.ndarray:
         """Greedy actions, ``(n, a)`` float32: in [-1, 1], or the indices of choices."""
-        return self.choose(self.see(obs)).numpy()
+        return self.choose(self.see(obs)).cpu().numpy()
 
     def see(self, obs: GoalObs) -> torch.Tensor:
         """s ‖ g of what n envs show, ``(n, state_goal_size)``."""
-        arrays = (obs.observation, obs.achieved_goal, obs.desired_goal)
-        return self.encode(*(torch.as_tensor(np.asarray(a, dtype=np.float32)) for a in arrays))
+        arrays, device = (
+            (np.asarray(a, dtype=np.float32) for a in obs),
+            self.normalizer.shift.device,
+        )
+        return self.encode(*(torch.as_tensor(a, device=device) for a in arrays))
 
     @abstractmethod
     def choose(self, state_goal: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from ..config import AgentConfig
 from ..types import Ahead, Batch, Episodes, GoalObs
 from .policy import Policy, View
 
+CPU = torch.device("cpu")
 SPARSE = (-1.0, 0.0)
 """Range of the sparse reward."""
 
@@ -24,6 +25,7 @@ class QLearner(ABC):
         config: the agent's configuration.
         reward_range: least and greatest reward of a step, which bound the value of everything.
         critic_view: what critics see, where that is not what the policy sees.
+        device: where networks are and batches come from.
     """
 
     policy_type: ClassVar[type[Policy]]
@@ -39,9 +41,11 @@ class QLearner(ABC):
         config: AgentConfig,
         reward_range: tuple[float, float],
         critic_view: View | None = None,
+        device: torch.device = CPU,
     ):
-        self.config, self.policy = config, policy
-        self.critic_view = critic_view
+        # Weights are drawn on the CPU, so that they are a seed's own wherever they are used.
+        self.config, self.policy, self.device = config, policy.to(device), device
+        self.critic_view = critic_view.to(device) if critic_view else None
         self.averaged = policy
         """The policy that is tested and kept."""
         self.lowest_value, self.highest_value = (r / (1.0 - config.gamma) for r in reward_range)
@@ -56,10 +60,11 @@ class QLearner(ABC):
 
     def observe(self, episodes: Episodes) -> None:
         """Take new episodes into the moments of observations and goals."""
-        shown = torch.as_tensor(episodes.observation), torch.as_tensor(episodes.desired_goal)
+        shown = (episodes.observation, episodes.desired_goal)
+        observation, goal = (torch.as_tensor(each, device=self.device) for each in shown)
         for view in (self.policy, self.critic_view):
             if view:
-                view.observe(*shown)
+                view.observe(observation, goal)
 
     def encode(
         self, observation: torch.Tensor, achieved_goal: torch.Tensor, goal: torch.Tensor
@@ -125,7 +130,8 @@ class QLearner(ABC):
         equation 3). Behaviour pursued another goal than the hindsight one, so as targets they mislead.
         """
         gamma, count = self.config.gamma, ahead.rewards.shape[1]
-        discounted = ahead.rewards @ (gamma ** torch.arange(count, dtype=torch.float32))
+        powers = torch.arange(count, dtype=torch.float32, device=self.device)
+        discounted = ahead.rewards @ gamma**powers
         state_goal = self.encode(ahead.observation, ahead.achieved_goal, goal)
         value = self._target_value(state_goal)
         return self._clip(discounted + gamma**ahead.steps * value)

@@ -14,7 +14,7 @@ from ..gradients import reparametrise
 from ..networks import Actor
 from ..types import EpisodeShape, GoalObs
 from .ddpg import DDPG, ActorPolicy, Pull
-from .q_learner import SPARSE
+from .q_learner import CPU, SPARSE
 
 LOG_RANGE = (-5.0, 2.0)
 """Least and greatest logarithm of a deviation, as a multiple of ``policy_sigma``."""
@@ -77,6 +77,7 @@ class SVG(DDPG):
         shape: widths of observation, goal and action.
         config: the agent's configuration.
         reward_range: least and greatest reward of a step.
+        device: where networks are and batches come from.
     """
 
     policy_type = GaussianPolicy
@@ -87,8 +88,9 @@ class SVG(DDPG):
         shape: EpisodeShape,
         config: AgentConfig,
         reward_range: tuple[float, float] = SPARSE,
+        device: torch.device = CPU,
     ):
-        super().__init__(shape, config, reward_range)
+        super().__init__(shape, config, reward_range, device)
         assert isinstance(self.policy, GaussianPolicy)
         self.gaussian = self.policy
         self._generator = torch.Generator().manual_seed(torch.initial_seed())
@@ -96,7 +98,7 @@ class SVG(DDPG):
     def act(self, obs: GoalObs) -> np.ndarray:
         """Actions drawn from the policy, ``(n, a)`` in [-1, 1]."""
         outputs = self.gaussian.outputs(obs)
-        return self.gaussian.sample(outputs, self._noise(len(outputs))).numpy()
+        return self.gaussian.sample(outputs, self._noise(len(outputs))).cpu().numpy()
 
     def _action(self, actor: Actor, state_goal: torch.Tensor) -> tuple[torch.Tensor, Pull]:
         network = self._network(actor, state_goal)
@@ -112,7 +114,8 @@ class SVG(DDPG):
         return action.detach(), pull
 
     def _noise(self, count: int) -> torch.Tensor:
-        return torch.randn(count, self.gaussian.actions, generator=self._generator)
+        noise = torch.randn(count, self.gaussian.actions, generator=self._generator)
+        return noise.to(self.device)
 
     def state_dict(self) -> dict:
         return {**super().state_dict(), "noise": self._generator.get_state()}

@@ -62,6 +62,7 @@ CHECKS: dict[str, Callable[[Patient], Finding]] = {
     "rendering": lambda patient: _judged(physics_health.rendering()),
     "film": lambda patient: outputs.film(),
     "wandb": lambda patient: outputs.wandb(),
+    "device": lambda patient: machine.device(),
     "threads": lambda patient: machine.threads(),
     "memory": lambda patient: machine.memory(patient.needs),
     "disk": lambda patient: machine.disk(patient.folder, patient.needs),

@@ -1,8 +1,8 @@
 """`her-robotics train`."""
 
-import dataclasses
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..checkpoint import SavedPolicy, load_policy
@@ -25,22 +25,25 @@ TASK is one of {tasks} (default fetch_reach), or debug: a run of seconds.
                 those of TASK, or of configs/goal_env.yaml without one
   --out DIR     the run folder (default runs/<task>-<date>-<time>-s<seed>)
   --resume RUN  go on with a stopped run, as it was configured
+  --device DEV  cpu, cuda or auto: short for --train.device, and allowed beside --resume
 """
 
 
 def train(arguments: list[str]) -> int:
     """Train a policy; returns the exit code."""
     wants_help = "-h" in arguments or "--help" in arguments
-    out, resume = take(arguments, "--out"), take(arguments, "--resume")
+    out, resume, device = (take(arguments, name) for name in ("--out", "--resume", "--device"))
     if resume is not None:
         if out or (arguments and not wants_help):
-            raise UserError("--resume RUN goes on with the run as it was: it takes nothing else")
+            raise UserError(
+                "--resume RUN goes on with the run as it was: it takes nothing else but --device"
+            )
         if not wants_help:
             with joined():
-                return go_on(Path(resume)).run()
+                return go_on(Path(resume), device=device).run()
     if wants_help:
         print(HELP.format(tasks=", ".join(shipped_tasks())), flush=True)
-    config = configure_line(arguments)
+    config = configure_line([*arguments, *([f"--train.device={device}"] if device else [])])
     if may_restart() and not out:
         raise UserError("torchrun --max-restarts needs --out DIR: a run that restarts looks there")
     with joined():
@@ -74,7 +77,7 @@ def configure(task: str | None, arguments: list[str], env: str | None = None) ->
     """
     base = load_task_config(task or (GOAL_ENV if env else "fetch_reach"))
     if env:
-        base = dataclasses.replace(base, env=dataclasses.replace(base.env, task=task_name(env)))
+        base = replace(base, env=replace(base.env, task=task_name(env)))
     options = [word for argument in arguments for word in _as_in_yaml(argument)]
     config = validate(parse(Config, options, "her-robotics train [TASK]", base))
     if config.env.task != base.env.task:
@@ -99,13 +102,20 @@ def begin(config: Config, folder: Path, trackers: Sequence[Tracker] = ()) -> Ses
     return session
 
 
-def go_on(folder: Path, trackers: Sequence[Tracker] = ()) -> Session:
-    """A stopped run, to be gone on with; ``trackers`` are told its figures too.
+def go_on(folder: Path, trackers: Sequence[Tracker] = (), device: str | None = None) -> Session:
+    """A stopped run, to be gone on with.
+
+    Args:
+        folder: of the run.
+        trackers: told its figures too.
+        device: where it goes on, if not where it was.
 
     Raises:
         UserError: if it cannot be.
     """
     config = read_config(folder)
+    if device:
+        config = validate(replace(config, train=replace(config.train, device=device)))
     make_env = env_maker(threads_shared(config.env), folder)
     teacher = _policy(config.train.teacher)
     return Session(config, folder, make_env, resume=True, teacher=teacher, trackers=trackers)

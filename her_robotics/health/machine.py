@@ -31,6 +31,19 @@ def cores() -> int:
     return usable or 1
 
 
+def device() -> Finding:
+    """What training can compute on."""
+    from ..devices import (  # torch may be broken, which is for another check to tell
+        gpu_name,
+        no_gpu,
+    )
+
+    reason = no_gpu()
+    if reason:
+        return passed(f"cpu alone: {reason}", device="cpu")
+    return passed(f"cpu, and {gpu_name()} by train --device cuda", device="cuda")
+
+
 def threads() -> Finding:
     """Whether the libraries' threads fit the cores."""
     import torch  # may be broken, which is for another check to tell
