@@ -64,9 +64,7 @@ def main() -> int:
 def run(given: Arguments) -> int:
     """``main`` for a command line that was read."""
     label = "" if given.tasks == TASKS else "-" + "-".join(given.tasks)
-    return run_grid(
-        "her_figure", given, given.tasks, dict.fromkeys(TASKS, variants()), places, label
-    )
+    return run_grid("her_figure", given, given.tasks, VARIANTS, places, label)
 
 
 def variants(task: str) -> dict[str, str]:
