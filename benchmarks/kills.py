@@ -143,7 +143,7 @@ class Kills:
 
     def _stretch(self, folder: Path) -> Left:
         """Begin or go on, and be killed."""
-        seen = _identity(folder / CHECKPOINT)
+        seen, left = _identity(folder / CHECKPOINT), _identity(_partial(folder))
         process = self._start(folder)
         saved, waited = 0, int(self._generator.integers(0, CYCLES_SEEN + 1))
         for _ in range(waited):
@@ -154,13 +154,13 @@ class Kills:
             if saved > 1:
                 self._cycle = 0.5 * self._cycle + 0.5 * (time.monotonic() - began)
         if self._generator.random() < 0.5:
-            _wait(lambda _: _partial(folder).exists(), process)
+            _wait(lambda known: _identity(_partial(folder)) not in known, process, left)
             time.sleep(self._generator.uniform(0.0, 0.005))
         else:
             time.sleep(self._generator.uniform(0.0, self._cycle))
         process.kill()
         process.join()
-        return Left(saved, _moment(folder), process.exitcode == 0)
+        return Left(saved, _moment(folder, left), process.exitcode == 0)
 
     def _check(self, folder: Path, expected: int) -> int:
         """Whether all that was saved is there; env steps of the checkpoint that is left."""
@@ -181,13 +181,13 @@ class Kills:
         return steps
 
 
-def _moment(folder: Path) -> str:
-    """What a process was at when it was killed, by what it left."""
+def _moment(folder: Path, before: Any) -> str:
+    """What a process was at when it was killed, by what it left that was not there ``before``."""
     if not has_checkpoint(folder):
         return "before the first checkpoint"
     if not (folder / CHECKPOINT).exists():
         return "between the renaming of the last checkpoint and of the new one"
-    if _partial(folder).exists():
+    if _identity(_partial(folder)) not in (None, before):
         return "while a checkpoint was written"
     return "elsewhere"
 
