@@ -8,12 +8,13 @@ A process that `torchrun` has not started is alone: rank 0 of 1, for which every
 """
 
 import os
+import socket
 import zlib
 from collections import Counter
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,9 +27,8 @@ from .errors import first_line
 T = TypeVar("T")
 TIMEOUT = 60.0
 """Seconds after which a rank that does not answer is lost; one whose process ends is missed at once."""
-KNOCK = 2.0
-"""Seconds for which a rank tries to reach the first before it asks again where that is."""
 PORT = "her_robotics/port"
+"""Where the store of `torchrun` tells the port of the first rank's."""
 CHECK_EVERY = 1000
 """Updates after which it is asserted that weights are the same in all ranks."""
 
@@ -90,27 +90,22 @@ def _store(number: int, timeout: float) -> dist.Store:
 
     `torchrun` keeps its own over restarts, with the addresses of processes that have ended.
     """
-    host, port, wait = (
-        os.environ["MASTER_ADDR"],
-        int(os.environ["MASTER_PORT"]),
-        timedelta(seconds=timeout),
-    )
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    wait, until = timedelta(seconds=timeout), monotonic() + timeout
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return dist.TCPStore(host, port, is_master=number == 0, timeout=wait)
-    agents, until = dist.TCPStore(host, port, is_master=False, timeout=wait), monotonic() + timeout
+    agents = dist.TCPStore(host, port, is_master=False, timeout=wait)
     if number == 0:
         opened = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=wait)
         agents.set(PORT, str(opened.port))
         return opened
-    while True:
+    while monotonic() < until:
         port = int(agents.get(PORT))
-        try:
-            found = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=KNOCK))
-            found.set_timeout(wait)
-            return found
-        except dist.DistError:  # it is still that of before a restart
-            if monotonic() > until:
-                raise
+        with suppress(OSError):  # nobody is there if it is still that of before a restart
+            socket.create_connection((host, port), timeout).close()
+            return dist.TCPStore(host, port, is_master=False, timeout=wait)
+        sleep(0.1)
+    raise RuntimeError(f"the first rank is not to be found at {host}:{port}")
 
 
 def has_restarted() -> bool:
