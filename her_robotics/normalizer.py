@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .distributed import gather
+from .distributed import gather, size
 
 
 class Normalizer(nn.Module):
@@ -44,9 +44,13 @@ class Normalizer(nn.Module):
         """Take in ``values`` of any shape ``(..., size)``, and those that other ranks take in just now."""
         values = values.reshape(-1, values.shape[-1]).double()
         mean = values.mean(dim=0)
-        own = (len(values), mean, ((values - mean) ** 2).sum(dim=0))
-        for moments in gather("moments", own):
-            self.merge(*moments)
+        sum_squares = ((values - mean) ** 2).sum(dim=0)
+        if size() == 1:
+            self.merge(len(values), mean, sum_squares)
+            return
+        # Other ranks may have another device.
+        for count, *moments in gather("moments", (len(values), mean.cpu(), sum_squares.cpu())):
+            self.merge(count, *(each.to(mean.device) for each in moments))
 
     @torch.no_grad()
     def merge(self, count: float, mean: torch.Tensor, sum_squares: torch.Tensor) -> None:

@@ -26,6 +26,10 @@ TASK is one of {tasks} (default fetch_reach), or debug: a run of seconds.
   --out DIR     the run folder (default runs/<task>-<date>-<time>-s<seed>)
   --resume RUN  go on with a stopped run, as it was configured
   --device DEV  cpu, cuda or auto: short for --train.device, and allowed beside --resume
+
+Several processes learn as one, each with envs and a replay of its own, by
+  torchrun --nproc-per-node N -m her_robotics train TASK ...
+and go on by as many with --resume RUN.
 """
 
 
