@@ -19,6 +19,8 @@ from her_robotics.config import AgentConfig
 from her_robotics.device_replay import DeviceReplay, DistanceReward, make_replay
 from her_robotics.devices import choose_device, no_gpu
 from her_robotics.errors import UserError
+from her_robotics.goals.cnn import EMBEDDING, CNNGoal, shifted
+from her_robotics.goals.frames import FRAMES, FrameStore
 from her_robotics.health import machine
 from her_robotics.learner import read_task
 from her_robotics.relabel import STRATEGIES
@@ -274,6 +276,29 @@ def test_a_gpu_learns_what_the_cpu_learns(name: str) -> None:
         weights.append({key: each.cpu() for key, each in agent.policy.state_dict().items()})
     for key, ours in weights[0].items():
         torch.testing.assert_close(weights[1][key], ours, rtol=1e-2, atol=1e-4)
+
+
+def test_goal_images_are_embedded_where_the_network_is() -> None:
+    pictures = torch.zeros(3, 16, 16, 3, dtype=torch.uint8, device=META)
+    assert CNNGoal(1).to(META).embed(shifted(pictures)).device == META
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("learning", [False, True])
+def test_a_gpu_embeds_goal_images_as_the_cpu_does(learning: bool) -> None:
+    frames = FrameStore(16, EMBEDDING)
+    frames.reserve(FRAMES, 8)
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    numbers = torch.from_numpy(frames.add(FRAMES, pictures)).float()[:, None]
+    encoder = CNNGoal(1)
+    made = []
+    for device in (CPU, torch.device("cuda")):
+        encoder.to(device).frames = frames
+        frames.forget()
+        torch.manual_seed(0)
+        with torch.set_grad_enabled(learning):
+            made.append(encoder(numbers.to(device), numbers.flip(0).to(device)).detach().cpu())
+    torch.testing.assert_close(*made, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.cuda

@@ -70,21 +70,25 @@ class CNNGoal(nn.Module):
         maps = self.features(pictures.permute(0, 3, 1, 2).float() / 255.0 - 0.5)
         rows, columns = maps.shape[2:]
         share = maps.flatten(2).softmax(dim=-1).view(maps.shape)
-        right = share.sum(dim=2) @ torch.linspace(-1.0, 1.0, columns)
-        down = share.sum(dim=3) @ torch.linspace(-1.0, 1.0, rows)
+        right = share.sum(dim=2) @ torch.linspace(-1.0, 1.0, columns, device=maps.device)
+        down = share.sum(dim=3) @ torch.linspace(-1.0, 1.0, rows, device=maps.device)
         return self.head(torch.cat([right, down], dim=-1))
 
     def _embed(self, goal: torch.Tensor) -> torch.Tensor:
         """Embeddings of numbers ``(..., 1)``: with a gradient and moved at random, or from what is kept."""
         if self.frames is None:
             raise ValueError("the goal encoder was not told where frames are kept")
-        numbers = goal.detach().numpy().astype(np.int64).ravel()
+        numbers = goal.detach().cpu().numpy().astype(np.int64).ravel()
         distinct, places = np.unique(numbers, return_inverse=True)
         if torch.is_grad_enabled():
-            made = self.embed(shifted(torch.from_numpy(self.frames.draw(distinct))))
+            made = self.embed(shifted(self._draw(self.frames, distinct)))
         else:
-            made = torch.from_numpy(self._recall(self.frames, distinct))
-        return made[torch.from_numpy(places)].view(*goal.shape[:-1], EMBEDDING)
+            made = torch.from_numpy(self._recall(self.frames, distinct)).to(goal.device)
+        return made[torch.from_numpy(places).to(goal.device)].view(*goal.shape[:-1], EMBEDDING)
+
+    def _draw(self, frames: FrameStore, numbers: np.ndarray) -> torch.Tensor:
+        """Pictures ``(n, size, size, 3)``, which are kept on the host, where the network is."""
+        return torch.from_numpy(frames.draw(numbers)).to(next(self.parameters()).device)
 
     def _forget(self) -> None:
         if self.frames is not None:
@@ -96,7 +100,7 @@ class CNNGoal(nn.Module):
         embeddings, fresh = frames.recall(numbers, since)
         stale = np.flatnonzero(~fresh)
         for some in np.array_split(stale, max(1, -(-len(stale) // CHUNK))) if len(stale) else ():
-            embeddings[some] = self.embed(torch.from_numpy(frames.draw(numbers[some]))).numpy()
+            embeddings[some] = self.embed(self._draw(frames, numbers[some])).cpu().numpy()
             frames.remember(numbers[some], embeddings[some], self.version)
         return embeddings
 
@@ -105,6 +109,6 @@ def shifted(pictures: torch.Tensor, most: int = SHIFT) -> torch.Tensor:
     """Pictures ``(n, size, size, 3)``, each moved by up to ``most`` pixels both ways; edges are repeated."""
     count, size = pictures.shape[:2]
     padded = functional.pad(pictures.permute(0, 3, 1, 2).float(), [most] * 4, mode="replicate")
-    start = torch.randint(0, 2 * most + 1, (2, count, 1)) + torch.arange(size)
-    which = torch.arange(count)[:, None, None]
+    start = (torch.randint(0, 2 * most + 1, (2, count, 1)) + torch.arange(size)).to(pictures.device)
+    which = torch.arange(count, device=pictures.device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[which, start[0, :, :, None], start[1, :, None, :]]
