@@ -146,6 +146,7 @@ def test_the_help_of_train_shows_the_values_of_the_task() -> None:
         ("eval", ("RUN", "--episodes", "--seed", "--json")),
         ("record", ("RUN", "--out", "--episodes", "--size", "--seed")),
         ("plot", ("RUN", "--out")),
+        ("sweep", ("NAME|FILE", "--trials", "--out", "--seed", "--json")),
     ],
 )
 def test_every_command_has_help(name: str, options: tuple[str, ...]) -> None:
