@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ["train_fetch.sh", "test.sh"]
+SCRIPTS = ["train_fetch.sh", "test.sh", "two_hosts.sh"]
 
 
 @pytest.fixture
@@ -80,3 +80,21 @@ def test_a_worker_on_a_cluster_is_told_what_the_script_was(tmp_path: Path) -> No
         check=True,
     )
     assert told.stdout == "2: .venv/bin/her-robotics sweep fetch_push --trials 9\n"
+
+
+def test_a_slurm_job_has_its_nodes_meet_on_the_first_one(clone: Path, tmp_path: Path) -> None:
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    (clone / ".venv" / "bin" / "activate").touch()
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, text in {"scontrol": "echo n7; echo n8", "srun": 'echo "$@"'}.items():
+        (commands / name).write_text(f"#!/bin/sh\n{text}\n")
+        (commands / name).chmod(0o755)
+    told = {"JOB_ID": 41, "JOB_NODELIST": "n[7-8]", "JOB_NUM_NODES": 2, "CPUS_PER_TASK": 4}
+    environment = {f"SLURM_{name}": str(value) for name, value in told.items()}
+    environment |= {"SLURM_SUBMIT_DIR": str(clone), "PATH": f"{commands}:{os.environ['PATH']}"}
+    job = ["bash", clone / "scripts" / "slurm.sbatch", "fetch_push", "--out", "runs/a"]
+    done = subprocess.run(job, env=environment, capture_output=True, text=True, check=True)
+    assert "torchrun --nnodes 2 --nproc-per-node 4 " in done.stdout
+    assert "--rdzv-endpoint n7:20041 " in done.stdout
+    assert done.stdout.endswith("-m her_robotics train fetch_push --out runs/a\n")
