@@ -149,10 +149,10 @@ def test_where_both_are_damaged_both_are_named_in_one_line(run: Run) -> None:
 
 
 def test_killed_at_any_moment_a_checkpoint_leaves_itself_or_the_last_one(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments: list[Path] = []
-    place = tmp_path.with_name("moments")
+    place = tmp_path_factory.mktemp("moments")
 
     def before(call: Callable[..., Any]) -> Callable[..., Any]:
         def look(*arguments: Any, **options: Any) -> Any:
@@ -210,11 +210,11 @@ def test_a_disk_that_fills_up_under_the_episodes_leaves_the_last_and_is_made_up_
 
 @pytest.mark.parametrize("name", [EPISODES, f"{EPISODES}/guide.replay"])
 def test_episodes_of_another_run_are_not_taken_for_its_own(
-    name: str, run: Run, tmp_path: Path
+    name: str, run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     run.add(2)
     run.save()
-    other = tmp_path.with_name("other")
+    other = tmp_path_factory.mktemp("other") / "run"
     shutil.copytree(run.folder, other)
     shutil.rmtree(other / name)
     (other / name).symlink_to(run.folder / name)
