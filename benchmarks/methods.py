@@ -18,12 +18,12 @@ import tyro
 
 from benchmarks.cells import Cell, complete, in_process, refuse_other
 from benchmarks.report import at_least, machine, publish
+from her_robotics.building import MakeEnv, read_task
 from her_robotics.cli.making import env_maker
 from her_robotics.config import EnvConfig
 from her_robotics.demos.demo import table
 from her_robotics.evaluate import evaluate
 from her_robotics.files import write_text
-from her_robotics.learner import MakeEnv, read_task
 from her_robotics.methods import METHODS, Method, Problem
 from her_robotics.train import TEST
 

@@ -16,12 +16,12 @@ from tqdm import tqdm
 from benchmarks.peer_model import load_model, make_env, new_model, saved_model
 from benchmarks.peer_table import first_reaching
 from benchmarks.report import Machine
+from her_robotics.building import read_task
 from her_robotics.config import EvalConfig
 from her_robotics.console import duration
 from her_robotics.errors import UserError
 from her_robotics.evaluate import Evaluation, evaluate
 from her_robotics.files import replacing
-from her_robotics.learner import read_task
 from her_robotics.train import TEST
 from her_robotics.types import GoalObs
 

@@ -24,12 +24,12 @@ from tqdm import tqdm
 from benchmarks.report import at_least, machine, publish, spread
 from envs import HORIZON, find_task
 from her_robotics.agents import DDPG
+from her_robotics.building import read_task
 from her_robotics.config import AgentConfig
-from her_robotics.learner import Task, read_task
 from her_robotics.relabel import STRATEGIES
 from her_robotics.replay import Replay
 from her_robotics.rollout import play
-from her_robotics.types import Episodes, EpisodeShape, RewardFunction
+from her_robotics.types import Episodes, EpisodeShape, RewardFunction, Task
 
 TASK, STRATEGY, K = "fetch_push", "future", 4
 PLAYED = 64

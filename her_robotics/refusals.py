@@ -1,14 +1,53 @@
-"""Runs that are refused before they start: they want memory or a teacher, or an actor would see too much."""
+"""Runs that are refused before they start: settings that do not fit, or no teacher, or too little memory."""
 
 import dataclasses
+from operator import attrgetter
 from typing import Any
 
+from .agents import AGENTS
 from .checkpoint import SavedPolicy
-from .config import Config
+from .config import AgentConfig, Config, ExplorationConfig
 from .errors import UserError
 from .health.machine import free_memory
 from .replay import Replay
-from .types import EpisodeShape
+from .types import EpisodeShape, Task
+
+CONTINUOUS = ("noise", "sigma", "theta", "guide.name")
+"""Settings of ``ExplorationConfig`` that mean nothing to discrete actions."""
+
+
+def refuse_misfits(config: Config, task: Task) -> None:
+    """Refuse an algorithm that cannot act in the task, and settings without effect.
+
+    Raises:
+        UserError: naming what was given and what is allowed.
+    """
+    name, choices = config.agent.name, task.shape.choices
+    kind = AGENTS[name]
+    if kind.discrete != (choices is not None):
+        given = "continuous actions" if choices is None else f"{choices} discrete actions"
+        fitting = [key for key, other in AGENTS.items() if other.discrete != kind.discrete]
+        raise UserError(
+            f"agent.name = {name} does not fit {config.env.task}, which has {given}: choose "
+            f"{' or '.join(fitting)}"
+        )
+    _refuse_changed("agent", config.agent, AgentConfig(), kind.unused, f"to {name}")
+    if config.agent.td_lambda and config.agent.lookahead == 1:
+        raise UserError(
+            f"agent.td_lambda = {config.agent.td_lambda} needs agent.lookahead above 1: the steps it spans"
+        )
+    if choices is not None:
+        plain = ExplorationConfig()
+        _refuse_changed("exploration", config.exploration, plain, CONTINUOUS, "to discrete actions")
+
+
+def _refuse_changed(
+    section: str, given: object, plain: object, names: tuple[str, ...], to: str
+) -> None:
+    for name in names:
+        value, default = attrgetter(name)(given), attrgetter(name)(plain)
+        if value != default:
+            raise UserError(f"{section}.{name} = {value} means nothing {to}: leave it at {default}")
 
 
 def teaching(config: Config, shape: EpisodeShape, teacher: SavedPolicy | None) -> dict[str, Any]:
@@ -48,12 +87,18 @@ def refuse_leak(config: Config) -> None:
         )
 
 
-def refuse_too_large(config: Config, shape: EpisodeShape) -> None:
-    """Refuse a run whose replay would not fit into memory by the time that it is filled.
+def refuse_room(config: Config, shape: EpisodeShape) -> None:
+    """Refuse a replay that does not hold an episode of each env, or would not fit into memory once filled.
 
     Raises:
         UserError: if so; the message says what would fit.
     """
+    room = config.replay.capacity // shape.horizon
+    if room < config.env.num_envs:
+        raise UserError(
+            f"replay.capacity = {config.replay.capacity} holds {room} episodes of "
+            f"{shape.horizon} steps, fewer than env.num_envs = {config.env.num_envs}"
+        )
     cycle = config.env.num_envs * shape.horizon
     steps = min(-(-config.train.steps // cycle) * cycle, config.replay.capacity)
     needed, free = Replay.memory(shape, steps), free_memory()

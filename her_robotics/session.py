@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .building import MakeEnv, build
 from .checkpoint import CHECKPOINT, SavedPolicy, save_policy
 from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
@@ -18,7 +19,6 @@ from .encoders.files import encoder_checksums
 from .errors import UserError
 from .evaluate import Evaluation
 from .files import replacing
-from .learner import MakeEnv, build
 from .plots import plot_runs
 from .rank_checkpoints import RankCheckpoints, how_to_go_on
 from .replay import Replay

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from envs.fetch import FetchVectorEnv
+from her_robotics.building import read_task
 from her_robotics.config import GuideConfig
 from her_robotics.guides import Guide, make_guide
-from her_robotics.learner import read_task
 from her_robotics.rollout import episode_seeds, play
 from her_robotics.types import Episodes, GoalObs, Task
 

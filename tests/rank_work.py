@@ -11,9 +11,9 @@ import torch
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from her_robotics import checkpoint, rank_checkpoints, train
+from her_robotics.building import build
 from her_robotics.config import Config
 from her_robotics.distributed import check_alike, checksum, gather, rank
-from her_robotics.learner import build
 from her_robotics.rank_checkpoints import RankCheckpoints
 from her_robotics.session import Session
 from her_robotics.strict import from_mapping, merge

@@ -23,10 +23,11 @@ from wandb.proto import wandb_internal_pb2
 
 # First of what imports MuJoCo: it chooses the OpenGL backend, which MuJoCo reads once, at import.
 import envs.camera  # noqa: F401
+from her_robotics.building import MakeEnv, build
 from her_robotics.cli import main
 from her_robotics.cli.making import env_maker
 from her_robotics.config import Config
-from her_robotics.learner import Learner, MakeEnv, build
+from her_robotics.learner import Learner
 from her_robotics.strict import from_mapping, merge
 from her_robotics.train import Report, train
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from her_robotics.building import build, read_task
 from her_robotics.checkpoint import load_checkpoint, save_checkpoint
 from her_robotics.counting import SLOTS, Counts
 from her_robotics.errors import UserError
-from her_robotics.learner import Learner, build, read_task
+from her_robotics.learner import Learner
 from her_robotics.types import Episodes, EpisodeShape
 
 from .helpers import GoalPoints, random_episodes

@@ -14,6 +14,7 @@ import yaml
 from her_robotics import learner
 from her_robotics.agents import AGENTS, Agent
 from her_robotics.agents.ddpg import ActorPolicy
+from her_robotics.building import read_task
 from her_robotics.cli import main
 from her_robotics.config import AgentConfig
 from her_robotics.device_replay import DeviceReplay, DistanceReward, make_replay
@@ -22,7 +23,6 @@ from her_robotics.errors import UserError
 from her_robotics.goals.cnn import EMBEDDING, CNNGoal, shifted
 from her_robotics.goals.frames import FRAMES, FrameStore
 from her_robotics.health import machine
-from her_robotics.learner import read_task
 from her_robotics.relabel import STRATEGIES
 from her_robotics.replay import Replay
 from her_robotics.sealed import read_sealed, write_sealed

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from her_robotics.building import read_task
 from her_robotics.evaluate import Evaluation, evaluate, judge, moved
-from her_robotics.learner import read_task
 from her_robotics.rollout import Divergence, episode_seeds
 from her_robotics.statistics import wilson_interval
 from her_robotics.types import Episodes, EpisodeShape, GoalObs, GoalTest, RewardFunction, Task

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from envs.shipped import trained_encoders, trained_policies
+from her_robotics.building import build, read_task
 from her_robotics.checkpoint import WEIGHTS as POLICY_WEIGHTS
 from her_robotics.checkpoint import load_policy
 from her_robotics.cli.making import env_maker
@@ -19,7 +20,6 @@ from her_robotics.encoders.files import CARD, WEIGHTS, copy_encoder
 from her_robotics.errors import UserError
 from her_robotics.evaluate import evaluate
 from her_robotics.image_goals import ImageGoals
-from her_robotics.learner import build, read_task
 from her_robotics.rollout import play
 from her_robotics.run_folder import METRICS
 from her_robotics.session import Session

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from her_robotics.building import build, read_task
 from her_robotics.checkpoint import load_checkpoint, save_checkpoint
 from her_robotics.errors import UserError
-from her_robotics.learner import Progress, build, read_task
+from her_robotics.learner import Progress
 from her_robotics.strict import merge
 from her_robotics.types import Task
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from envs.fetch import FetchVectorEnv
-from her_robotics.learner import read_task
+from her_robotics.building import read_task
 from her_robotics.relabel import STRATEGIES
 from her_robotics.replay import Replay
 from her_robotics.types import Ahead, Batch, EpisodeShape, RewardFunction, Task

@@ -18,11 +18,11 @@ from benchmarks.methods import (
     run_cell,
     sum_up,
 )
+from her_robotics.building import read_task
 from her_robotics.cli.making import env_maker
 from her_robotics.config import EnvConfig
 from her_robotics.errors import UserError
 from her_robotics.evaluate import Evaluation, evaluate
-from her_robotics.learner import read_task
 from her_robotics.methods import METHODS, Problem
 from her_robotics.point_env import ROBOT
 from her_robotics.train import TEST

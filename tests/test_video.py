@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.fetch import FetchVectorEnv
-from her_robotics.learner import read_task
+from her_robotics.building import read_task
 from her_robotics.types import GoalObs
 from her_robotics.video import (
     BAR,

@@ -9,11 +9,11 @@ import torch
 from torch.distributions import Independent, Normal
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from her_robotics.building import read_task
 from her_robotics.cli.making import env_maker
 from her_robotics.config import EnvConfig
 from her_robotics.gradients import infer_noise, reparametrise
 from her_robotics.known_mdp import GaussianPolicy, draw, pathwise_loss, rollout
-from her_robotics.learner import read_task
 from her_robotics.methods.method import Player, Problem
 from her_robotics.methods.on_policy import DISCOUNT
 from her_robotics.methods.svg_infinity import Student

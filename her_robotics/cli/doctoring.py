@@ -41,8 +41,8 @@ class Patient:
     @functools.cached_property
     def needs(self) -> dict[str, int]:
         """Bytes of replay that each task's run fills."""
+        from ..building import read_task
         from ..health.training import filled
-        from ..learner import read_task
         from .making import env_maker
 
         needs = {}
@@ -135,9 +135,9 @@ def _judged(verdict: physics_health.Verdict) -> Finding:
 
 def _speed(patient: Patient, task: str) -> Finding:
     """How fast a task trains here, with the settings it ships with."""
+    from ..building import build
     from ..console import duration
     from ..health.training import measure
-    from ..learner import build
     from .making import env_maker
 
     config: Config = load_task_config(task)

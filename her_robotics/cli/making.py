@@ -10,11 +10,11 @@ import gymnasium as gym
 import envs
 from envs.adapter import GoalVectorEnv
 
+from ..building import MakeEnv
 from ..config import EnvConfig
 from ..distributed import local_size
 from ..errors import UserError
 from ..health.machine import cores
-from ..learner import MakeEnv
 from .imaging import images
 
 

@@ -12,13 +12,13 @@ import tyro
 import envs
 from envs.shipped import trained_policies
 
+from ..building import read_task
 from ..checkpoint import CARD, SavedPolicy, load_policy
 from ..config import EnvConfig
 from ..encoders.files import encoder_checksums
 from ..end_to_end import show_frames
 from ..errors import UserError
 from ..evaluate import evaluate
-from ..learner import read_task
 from ..pictures import read_picture
 from ..rollout import episode_seeds
 from ..run_folder import VIDEO

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from ..learner import MakeEnv, read_task
+from ..building import MakeEnv, read_task
 from ..rollout import ActionFunction, episode_seeds, play
 from ..train import TRAIN
 from ..types import Episodes

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
+from ..building import build
 from ..config import (
     AgentConfig,
     Config,
@@ -14,7 +15,6 @@ from ..config import (
     ReplayConfig,
     TrainConfig,
 )
-from ..learner import build
 from ..train import Report, train
 from .method import Iterate, Problem
 
