@@ -192,6 +192,7 @@ class Session:
         if not self._first:
             return result
         ranks = {"ranks": size()} if size() > 1 else {}
+        teacher = self.config.train.teacher
         save_policy(
             self.folder,
             learner.best_policy,
@@ -204,6 +205,7 @@ class Session:
                     "steps": progress.steps,
                     "chosen_at_step": progress.best_step,
                     "seconds": round(progress.seconds, 1),
+                    **({"teacher": teacher} if teacher else {}),
                     **ranks,
                 },
                 "test": result.metrics(""),

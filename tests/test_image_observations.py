@@ -172,7 +172,9 @@ def test_a_runs_folder_is_all_that_its_policy_needs(encoder: str, tmp_path: Path
     options = [part for name, value in given.items() for part in (f"--{name}", value)]
     outcome = command("train", "debug", *options, "--out", run)
     assert outcome.code == 0, outcome.err
-    assert load_policy(run).shape.sight == 6
+    saved = load_policy(run)
+    assert saved.shape.sight == 6
+    assert saved.card["trained"]["teacher"] == "fetch_reach"
     outcome = command("train", "--resume", run)
     assert outcome.code == 0, outcome.err
     hidden = Path(encoder).rename(tmp_path / "elsewhere")
