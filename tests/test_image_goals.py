@@ -16,7 +16,8 @@ from her_robotics.checkpoint import WEIGHTS as POLICY_WEIGHTS
 from her_robotics.checkpoint import load_policy
 from her_robotics.cli.making import env_maker
 from her_robotics.config import EnvConfig
-from her_robotics.encoders.files import CARD, WEIGHTS, copy_encoder
+from her_robotics.encoders import ENCODERS
+from her_robotics.encoders.files import CARD, WEIGHTS, copy_encoder, load_encoder, save_encoder
 from her_robotics.errors import UserError
 from her_robotics.evaluate import evaluate
 from her_robotics.image_goals import ImageGoals
@@ -126,6 +127,31 @@ def test_rewards_look_at_one_half_of_a_goal_and_tests_always_at_the_truth(encode
         np.testing.assert_array_equal(env.reached(achieved, other_embedding), reached)
         assert 0 < reached.mean() < 1
         assert not env.reached(achieved, other_state).any()
+
+
+@pytest.mark.parametrize("kind", ["vae", "contrastive"])
+@pytest.mark.parametrize("reward", ["state", "latent_distance", "latent_sparse"])
+def test_a_policy_learns_from_every_reward_behind_an_encoder_without_labels(
+    kind: str, reward: str, encoder: str, tmp_path: Path
+) -> None:
+    facts = {"task": "fetch_reach", "camera": load_encoder(Path(encoder)).camera}
+    save_encoder(tmp_path, ENCODERS[kind](32, 3), facts)
+    env = {**IMAGE, "encoder": str(tmp_path), "goal_reward": reward}
+    if reward == "latent_sparse":
+        env["latent_threshold"] = 0.02
+    learner = start(tiny(env=env, train={"steps": 100}, eval={"every": 100, "episodes": 2}))
+    (report,) = reports_of(learner)
+    assert np.isfinite(report.metrics["critic_loss"])
+    batch = learner.replay.sample(64)
+    judged = slice(16, 19) if reward == "state" else slice(0, 16)
+    offset = (batch.goal - batch.achieved_goal[1])[:, judged].norm(dim=1)
+    expected = {
+        "state": -(offset > 0.05).float(),
+        "latent_distance": -offset,
+        "latent_sparse": -(offset > 0.02).float(),
+    }[reward]
+    np.testing.assert_allclose(batch.reward.numpy(), expected.numpy(), atol=1e-5)
+    assert len(batch.reward.unique()) > 1
 
 
 def test_the_truth_behind_an_image_never_reaches_the_networks(encoder: str) -> None:
