@@ -9,7 +9,7 @@ import torch
 
 from her_robotics.encoders import ENCODERS, Frames, PictureEncoder
 from her_robotics.encoders.files import CARD, WEIGHTS, load_encoder, save_encoder
-from her_robotics.encoders.fitting import fit, fit_probe, least_squares, probe
+from her_robotics.encoders.fitting import fit, fit_probe, least_squares, nearest_error, probe
 from her_robotics.errors import UserError
 
 SIZE, GOAL = 32, 3
@@ -93,6 +93,15 @@ def test_a_probe_is_exact_on_what_is_linear_and_off_by_what_is_not() -> None:
     assert probe(encoder, frames._replace(goals=goals)).most < 1e-4
     moved = goals + np.float32([0.3, 0.0, 0.4])
     assert probe(encoder, frames._replace(goals=moved)).mean == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_nearest_embedding_is_that_of_the_frame_most_alike() -> None:
+    frames = squares(40)
+    goals = frames.pictures[:, 0, :3, 0].astype(np.float32)
+    seen, encoder = frames._replace(goals=goals), Linear(SIZE, GOAL, 3)
+    assert nearest_error(encoder, seen, seen) == 0.0
+    moved = seen._replace(goals=goals + np.float32([3.0, 0.0, 4.0]))
+    assert nearest_error(encoder, moved, seen) == pytest.approx(5.0)
 
 
 def test_episodes_are_split_whole_and_later_frames_are_of_the_same_one() -> None:

@@ -130,11 +130,8 @@ class DDPG(QLearner):
         return metrics
 
     def _teach_encoder(self, batch: Batch, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Descend the first critic's mean squared error, and ascend Q(s ‖ g, μ(s ‖ g)), by what the goal
-        encoder makes of goals alone: end-to-end learning.
-
-        The ascent goes through the action: the critic's own view of the goal is left as it is, or every
-        goal would come to look like one that is reached.
+        """Descend the first critic's mean squared error by what the goal encoder makes of goals: end-to-end
+        learning. The actor has no say in it (Kostrikov et al. 2020).
         """
         encoder, critic = self.policy.encoder, self.critics[0]
         if self.encoder_optimizer is None or not isinstance(encoder, CNNGoal):
@@ -144,9 +141,6 @@ class DDPG(QLearner):
             state_goal = self.policy.encode(*shown, batch.goal[:TEACHING])
             values = critic(state_goal, batch.action[:TEACHING])
             loss = (values - target[:TEACHING]).square().mean()
-            if self.updates >= self.config.actor_after:
-                action = self.policy.actor(state_goal)
-                loss = loss - critic(state_goal.detach(), action).mean()
             learnt = list(encoder.parameters())
             gradients = torch.autograd.grad(loss, learnt)
         for parameter, gradient in zip(learnt, gradients, strict=True):

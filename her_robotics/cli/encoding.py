@@ -22,7 +22,7 @@ from ..config import EnvConfig
 from ..encoders import ENCODERS, Frames, PictureEncoder
 from ..encoders.collecting import HeldActions, collect, noisy
 from ..encoders.files import CARD, SHEET, WEIGHTS, save_encoder
-from ..encoders.fitting import ProbeResult, fit, fit_probe, probe
+from ..encoders.fitting import ProbeResult, fit, fit_probe, nearest_error, probe
 from ..errors import UserError
 from ..pictures import contact_sheet, write_picture
 from ..rollout import ActionFunction
@@ -56,7 +56,7 @@ class EncodeArguments:
     """Run or shipped policy whose episodes, with noise, are half of what is seen. None takes the one that
     ships for the task, if there is one; beside it there are random episodes."""
     episodes: int = 640
-    """Episodes that frames are taken from, ten each."""
+    """Episodes that frames are taken from, every fifth of each, or of contrastive every other one."""
     goals: int = 1000
     """Goal images to learn from as well."""
     updates: int = 1500
@@ -99,11 +99,14 @@ def encode(arguments: list[str]) -> int:
     encoder.eval()
     fit_probe(encoder, seen)
     results = {name: probe(encoder, each) for name, each in tests.items()}
+    nearest = {name: nearest_error(encoder, each, seen) for name, each in tests.items()}
     facts = {
         "task": given.task,
         "camera": camera,
         "reads": given.reads,
-        "probe": {name: result._asdict() for name, result in results.items()},
+        "probe": {
+            name: {**result._asdict(), "nearest": nearest[name]} for name, result in results.items()
+        },
         "trained": {
             **{name: getattr(given, name) for name in ("seed", "episodes", "goals", "updates")},
             "seconds": round(time.monotonic() - started, 1),
@@ -112,7 +115,7 @@ def encode(arguments: list[str]) -> int:
     }
     save_encoder(folder, encoder, facts)
     write_picture(folder / SHEET, _sheet(encoder, [*tests.values()][-1], seen))
-    _say(folder, results)
+    _say(folder, results, nearest)
     return 0
 
 
@@ -159,7 +162,13 @@ def _see(given: EncodeArguments, camera: str) -> Frames:
     bar = tqdm(total=given.episodes, unit="episode", disable=None, leave=False, dynamic_ncols=True)
     try:
         arguments: tuple[Any, ...] = (given.episodes, given.seed, camera, given.size, bar.update)
-        return collect(env, behaviours, *arguments, scene=given.reads == "scene")
+        return collect(
+            env,
+            behaviours,
+            *arguments,
+            scene=given.reads == "scene",
+            every=ENCODERS[given.encoder].every,
+        )
     except ValueError as error:  # no such camera
         raise UserError(str(error)) from error
     finally:
@@ -186,11 +195,12 @@ def _sheet(encoder: PictureEncoder, images: Frames, seen: Frames) -> np.ndarray:
     return contact_sheet(encoder.show(pictures, seen), lines)
 
 
-def _say(folder: Path, results: dict[str, ProbeResult]) -> None:
+def _say(folder: Path, results: dict[str, ProbeResult], nearest: dict[str, float]) -> None:
     for name, result in results.items():
         print(
             f"a linear probe is off by {100 * result.mean:.1f} cm on average and less than "
-            f"{100 * result.most:.1f} cm in 95 of 100 of {result.pictures:,d} held-out {_words(name)}"
+            f"{100 * result.most:.1f} cm in 95 of 100 of {result.pictures:,d} held-out {_words(name)}; "
+            f"what is shown by the seen frame of the nearest embedding by {100 * nearest[name]:.1f} cm"
         )
     print(f"encoder  {folder / WEIGHTS}\nlook     {folder / SHEET}")
 

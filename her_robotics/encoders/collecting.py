@@ -10,8 +10,6 @@ from ..rollout import ActionFunction, episode_seeds, play
 from ..types import Episodes, GoalObs
 from .frames import Frames
 
-EVERY = 5
-"""Steps from one kept frame of an episode to the next."""
 HOLD = 3.0
 """Mean steps for which a random action is kept, so that the gripper gets about."""
 NOISE, RANDOM = 0.3, 0.2
@@ -64,8 +62,9 @@ def collect(
     size: int,
     on_round: Callable[[int], object] = lambda count: None,
     scene: bool = False,
+    every: int = 5,
 ) -> Frames:
-    """Play episodes, by each behaviour in turn, and keep every ``EVERY``-th frame of them.
+    """Play episodes, by each behaviour in turn, and keep frames of them.
 
     Args:
         env: a vector env that draws its simulations: ``env.unwrapped.poses`` and ``pictures``.
@@ -76,6 +75,7 @@ def collect(
         size: width and height of the pictures.
         on_round: told how many episodes came after each round.
         scene: whether frames are labelled by all positions, of objects and gripper, or by the goal achieved.
+        every: steps from one kept frame of an episode to the next.
     """
     base: Any = env.unwrapped
     kept: list[Frames] = []
@@ -89,8 +89,8 @@ def collect(
 
         seeds = episode_seeds(seed, 0, number * env.num_envs, env.num_envs)
         played = play(env, base.max_episode_steps, seeds, act)
-        pictures = base.pictures(np.stack(poses[::EVERY], axis=1), camera, size)
-        goals = (_scene(base, played) if scene else played.achieved_goal)[:, :-1:EVERY]
+        pictures = base.pictures(np.stack(poses[::every], axis=1), camera, size)
+        goals = (_scene(base, played) if scene else played.achieved_goal)[:, :-1:every]
         owner = np.repeat(np.arange(env.num_envs), goals.shape[1])
         flat = (pictures.reshape(-1, *pictures.shape[2:]), goals.reshape(-1, goals.shape[-1]))
         kept.append(Frames(*flat, owner + number * env.num_envs))

@@ -14,11 +14,16 @@ class Contrastive(PictureEncoder):
     time-contrastive networks (Sermanet et al. 2018) and contrastive reinforcement learning (Eysenbach et
     al. 2022). No labels.
 
+    How far things move between a frame and its later one is how finely embeddings tell places apart: the
+    gripper moves by 3 cm in two steps, and by 11 cm in ten.
+
     Args:
         size: width and height of the pictures.
         goal: width of the simulator's goals, for the probe.
         embedding: width of the embedding.
     """
+
+    every = 2
 
     def __init__(self, size: int, goal: int, embedding: int | None = None):
         super().__init__(size, goal, embedding)

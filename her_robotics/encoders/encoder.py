@@ -29,6 +29,8 @@ class PictureEncoder(nn.Module, ABC):
 
     supervised = False
     """Whether it learns from the simulator's goals, or from pictures alone."""
+    every = 5
+    """Steps between the frames of an episode that it learns from."""
 
     def __init__(self, size: int, goal: int, embedding: int | None = None):
         super().__init__()

@@ -95,6 +95,18 @@ def least_squares(inputs: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, 
     return weight, solution[-1] - weight @ mean
 
 
+def nearest_error(encoder: PictureEncoder, frames: Frames, seen: Frames, width: int = 3) -> float:
+    """How far positions in pictures are from those in the seen frame whose embedding is nearest, on average.
+
+    It shows what embeddings tell and a linear probe does not read.
+    """
+    distances = torch.cdist(
+        *(torch.from_numpy(encoder.embed(each.pictures)) for each in (frames, seen))
+    )
+    errors = seen.goals[distances.argmin(dim=1).numpy()] - frames.goals
+    return float(np.linalg.norm(errors.reshape(len(errors), -1, width), axis=-1).mean())
+
+
 def probe(encoder: PictureEncoder, frames: Frames, width: int = 3) -> ProbeResult:
     """How well the encoder's probe reads positions of ``width`` numbers each in pictures it never saw."""
     errors = encoder.read(encoder.embed(frames.pictures)) - frames.goals

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-NEAR = 0.3
-"""Share of an episode's kept frames that a later frame lies behind an earlier one, on average."""
+NEAR = 1.25
+"""Kept frames by which a later frame lies behind an earlier one, on average."""
 
 
 class FrameBatch(NamedTuple):
@@ -57,9 +57,7 @@ class Frames(NamedTuple):
         """
         index = generator.integers(0, len(self.goals), count)
         last = np.searchsorted(self.episode, self.episode[index], side="right") - 1
-        length = last - np.searchsorted(self.episode, self.episode[index]) + 1
-        ahead = generator.geometric(1.0 / np.maximum(1.0, NEAR * length))
-        later = np.minimum(index + ahead, last)
+        later = np.minimum(index + generator.geometric(1.0 / NEAR, count), last)
         return FrameBatch(
             torch.from_numpy(self.pictures[index]),
             torch.from_numpy(self.pictures[later]),

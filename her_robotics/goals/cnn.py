@@ -13,6 +13,10 @@ CHANNELS, POINTS = 16, 32
 SHIFT = 1
 """Pixels by which pictures are moved at random in learning. Where things are is what a goal says, so this
 is little."""
+RATE = 0.02
+"""Share of the way that the moments of points move at each step of learning."""
+LEAST = 0.01
+"""Deviation that is added to that of a point: one that stays where it is says nothing."""
 STALE = 20
 """Steps of learning over which an embedding will do in updates of actor and critic."""
 CHUNK = 256
@@ -20,9 +24,12 @@ CHUNK = 256
 
 
 class CNNGoal(nn.Module):
-    """Spatial-softmax points (Levine et al. 2016, "End-to-End Training of Deep Visuomotor Policies") and a
-    small network behind them, on goals that are numbers of frames. In learning, pictures are moved at random
-    (Kostrikov et al. 2020, "Image Augmentation Is All You Need").
+    """Spatial-softmax points (Levine et al. 2016, "End-to-End Training of Deep Visuomotor Policies"),
+    standardised, and a small network behind them, on goals that are numbers of frames. In learning,
+    pictures are moved at random (Kostrikov et al. 2020, "Image Augmentation Is All You Need").
+
+    Points begin near the middle of all pictures, where hardly anything moves them: in deviations of their
+    own they tell pictures apart from the start.
 
     Args:
         goal_size: 1, the number of a frame.
@@ -47,12 +54,18 @@ class CNNGoal(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(2 * POINTS, 64), nn.ReLU(), nn.Linear(64, EMBEDDING), nn.LayerNorm(EMBEDDING)
         )
+        self.register_buffer("version", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("mean", torch.zeros(2 * POINTS))
+        self.register_buffer("variance", torch.ones(2 * POINTS))
         # Weights that come from elsewhere make all embeddings that are kept outdated.
         self.register_load_state_dict_post_hook(lambda module, keys: self._forget())
         self.frames: FrameStore | None = None
         """Where the pictures are; whoever joins policy and env sets it."""
-        self.version = 0
-        """Steps of learning so far."""
+
+    version: torch.Tensor
+    """Steps of learning so far, ``()``."""
+    mean: torch.Tensor
+    variance: torch.Tensor
 
     def forward(self, achieved_goal: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         """Embed goals, ``(..., 1), (..., 1) -> (..., output_size)``; ``goal`` may broadcast."""
@@ -72,7 +85,17 @@ class CNNGoal(nn.Module):
         share = maps.flatten(2).softmax(dim=-1).view(maps.shape)
         right = share.sum(dim=2) @ torch.linspace(-1.0, 1.0, columns, device=maps.device)
         down = share.sum(dim=3) @ torch.linspace(-1.0, 1.0, rows, device=maps.device)
-        return self.head(torch.cat([right, down], dim=-1))
+        points = torch.cat([right, down], dim=-1)
+        if torch.is_grad_enabled():
+            self._measure(points.detach())
+        return self.head((points - self.mean) / (self.variance.sqrt() + LEAST))
+
+    @torch.no_grad()
+    def _measure(self, points: torch.Tensor) -> None:
+        """Take points ``(n, 2 POINTS)`` into their moments."""
+        share = max(RATE, 1.0 / (1 + int(self.version)))
+        self.mean.lerp_(points.mean(dim=0), share)
+        self.variance.lerp_(points.var(dim=0, unbiased=False), share)
 
     def _embed(self, goal: torch.Tensor) -> torch.Tensor:
         """Embeddings of numbers ``(..., 1)``: with a gradient and moved at random, or from what is kept."""
@@ -96,12 +119,13 @@ class CNNGoal(nn.Module):
 
     def _recall(self, frames: FrameStore, numbers: np.ndarray) -> np.ndarray:
         """Embeddings of numbers ``(n,)``, made anew where those that are kept are out of date."""
-        since = self.version - (STALE if self.training else 0)
+        version = int(self.version)
+        since = version - (STALE if self.training else 0)
         embeddings, fresh = frames.recall(numbers, since)
         stale = np.flatnonzero(~fresh)
         for some in np.array_split(stale, max(1, -(-len(stale) // CHUNK))) if len(stale) else ():
             embeddings[some] = self.embed(self._draw(frames, numbers[some])).cpu().numpy()
-            frames.remember(numbers[some], embeddings[some], self.version)
+            frames.remember(numbers[some], embeddings[some], version)
         return embeddings
 
 
