@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import images
+from benchmarks import images, images_table
 from envs.shipped import trained_encoders, trained_policies
 from her_robotics.config import load_task_config, shipped_tasks
 from her_robotics.encoders.files import CARD, load_encoder
@@ -20,7 +20,9 @@ def test_every_row_is_a_config_whose_encoder_and_start_ship() -> None:
         assert name in shipped_tasks()
         config = load_task_config(name)
         assert config.env.encoder in (None, "end_to_end", *trained_encoders())
+        assert config.env.observer in (None, *trained_encoders())
         assert config.train.start_from in (None, *trained_policies())
+        assert config.train.teacher in (None, *trained_policies())
 
 
 def test_an_encoder_is_trained_as_the_one_that_ships_but_for_its_seed(
@@ -64,15 +66,38 @@ def test_what_has_finished_is_summed_up_with_what_came_before_it(
     assert out.with_suffix(".png").stat().st_size > 1000
 
 
+def test_what_a_teacher_and_an_observer_took_counts_and_an_encoder_used_twice_counts_once(
+    tmp_path: Path,
+) -> None:
+    def run(config: str) -> images_table.Run:
+        folder = tmp_path / config
+        shutil.copytree(debug_run().folder, folder)
+        for name in ("encoder.json", "observer.json"):
+            shutil.copy(trained_policies()[config] / name, folder)
+        folder.with_suffix(".seconds").write_text("1.0\n")
+        return images_table.Run(config, 0, folder, None)
+
+    distilled = images_table.figures(run("fetch_push_pixels"))
+    cards = [json.loads((each / CARD).read_text()) for each in trained_encoders().values()]
+    push = [card["trained"]["seconds"] for card in cards if card["task"] == "fetch_push"]
+    assert len(push) == 2
+    assert distilled["encoder_seconds"] == pytest.approx(sum(push))
+    teacher = json.loads((trained_policies()["fetch_push"] / "policy.json").read_text())["trained"]
+    assert distilled["steps"] == 300 + teacher["steps"]
+    assert images_table.figures(run("fetch_reach_pixels"))["encoder_seconds"] == pytest.approx(
+        next(card["trained"]["seconds"] for card in cards if card["task"] == "fetch_reach")
+    )
+
+
 def test_a_figure_that_most_seeds_lack_has_no_median() -> None:
     names = ("final_success", "seconds_to_target", "seconds", "wall_seconds")
     seeds = {
         str(seed): {**dict.fromkeys(names, 1.0), "steps_to_target": steps}
         for seed, steps in enumerate((None, 400, None))
     }
-    assert images.over_seeds("fetch_reach_image", seeds)["median"]["steps_to_target"] is None
+    assert images_table.over_seeds("fetch_reach_image", seeds)["median"]["steps_to_target"] is None
     seeds["0"]["steps_to_target"] = 800
-    assert images.over_seeds("fetch_reach_image", seeds)["median"]["steps_to_target"] == 800
+    assert images_table.over_seeds("fetch_reach_image", seeds)["median"]["steps_to_target"] == 800
 
 
 @pytest.mark.parametrize(
