@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from her_robotics import learner
+from her_robotics import building
 from her_robotics.agents import AGENTS, Agent
 from her_robotics.agents.ddpg import ActorPolicy
 from her_robotics.building import read_task
@@ -135,7 +135,7 @@ def test_a_run_by_a_devices_replay_is_the_run_by_the_hosts(
     config = tiny(merge(base, {"replay": {"blur": 0.1}}), agent={"lookahead": 4}, eval={"every": 1})
     host = [report.metrics for report in reports_of(start(config), after(2))]
     assert host
-    monkeypatch.setattr(learner, "make_replay", lambda _, *given: DeviceReplay(CPU, *given))
+    monkeypatch.setattr(building, "make_replay", lambda _, *given: DeviceReplay(CPU, *given))
     other = start(config)
     assert isinstance(other.replay, DeviceReplay)
     assert [report.metrics for report in reports_of(other, after(2))] == host

@@ -179,7 +179,7 @@ def test_five_bits_are_learnt_within_seconds() -> None:
         (
             {},
             {"agent": {"name": "dqn"}},
-            "dqn does not fit fetch_reach, .* continuous .* ddpg or svg$",
+            "dqn does not fit fetch_reach, .* continuous .* ddpg or svg or dagger$",
         ),
         (FLIP, {"agent": {"name": "ddpg"}}, "ddpg does not fit bit_flip, .* 6 discrete .* dqn$"),
         (FLIP, {"agent": {"action_l2": 0.5}}, r"agent\.action_l2 = 0\.5 .* dqn: leave it at 0\.1"),

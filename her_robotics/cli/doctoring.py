@@ -139,10 +139,11 @@ def _speed(patient: Patient, task: str) -> Finding:
     from ..console import duration
     from ..health.training import measure
     from .making import env_maker
+    from .policies import named_policy
 
     config: Config = load_task_config(task)
     light = dataclasses.replace(config, eval=dataclasses.replace(config.eval, num_envs=1))
-    learner = build(light, env_maker(config.env))
+    learner = build(light, env_maker(config.env), teacher=named_policy(config.train.teacher))
     try:
         speed = measure(learner, patient.seconds / len(patient.only or shipped_tasks()))
     finally:

@@ -198,6 +198,15 @@ def find_run(name: str) -> Path:
     return shipped[name]
 
 
+def named_policy(name: str | None) -> SavedPolicy | None:
+    """The policy that a setting names, by a run's folder or as one that ships; None if it names none.
+
+    Raises:
+        UserError: if there is no such policy.
+    """
+    return None if name is None else load_policy(find_run(name))
+
+
 def _open(
     run: str, num_envs: int, other: str | None, **options: Any
 ) -> tuple[SavedPolicy, gym.vector.VectorEnv, Task]:

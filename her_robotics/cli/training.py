@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..checkpoint import SavedPolicy, load_policy
 from ..config import GOAL_ENV, Config, load_task_config, shipped_tasks
 from ..distributed import gather, joined, may_restart, rank
 from ..errors import UserError
@@ -16,7 +15,7 @@ from ..tracking import Tracker
 from .imaging import keep_encoders
 from .making import env_maker, task_name, threads_shared
 from .parse import parse, take
-from .policies import find_run
+from .policies import named_policy
 
 HELP = """\
 TASK is one of {tasks} (default fetch_reach), or debug: a run of seconds.
@@ -97,7 +96,7 @@ def begin(config: Config, folder: Path, trackers: Sequence[Tracker] = ()) -> Ses
     Raises:
         UserError: if the folder or the configuration cannot be used.
     """
-    start, teacher = _policy(config.train.start_from), _policy(config.train.teacher)
+    start, teacher = named_policy(config.train.start_from), named_policy(config.train.teacher)
     weights = start.policy.state_dict() if start else None
     make_env = env_maker(threads_shared(config.env))
     session = Session(config, folder, make_env, weights=weights, teacher=teacher, trackers=trackers)
@@ -121,13 +120,8 @@ def go_on(folder: Path, trackers: Sequence[Tracker] = (), device: str | None = N
     if device:
         config = validate(replace(config, train=replace(config.train, device=device)))
     make_env = env_maker(threads_shared(config.env), folder)
-    teacher = _policy(config.train.teacher)
+    teacher = named_policy(config.train.teacher)
     return Session(config, folder, make_env, resume=True, teacher=teacher, trackers=trackers)
-
-
-def _policy(name: str | None) -> SavedPolicy | None:
-    """A policy that a setting names."""
-    return None if name is None else load_policy(find_run(name))
 
 
 def _as_in_yaml(argument: str) -> list[str]:
