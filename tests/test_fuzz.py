@@ -366,7 +366,7 @@ def resume(folder: Path) -> None:
 @FUZZ
 @given(changed=st.lists(changes(), min_size=1, max_size=2), vouched=st.booleans())
 def test_a_checkpoint_of_anything_is_resumed_or_refused_also_where_its_checksum_is_right(
-    folder: Path, changed: list[Change], vouched: bool
+    resumable: Path, changed: list[Change], vouched: bool
 ) -> None:
     content = original(CHECKPOINT)
     body = content[:-32] if vouched else content

@@ -93,7 +93,7 @@ class CNNGoal(nn.Module):
     @torch.no_grad()
     def _measure(self, points: torch.Tensor) -> None:
         """Take points ``(n, 2 POINTS)`` into their moments."""
-        share = max(RATE, 1.0 / (1 + int(self.version)))
+        share = (1.0 / (1.0 + self.version)).clamp(min=RATE)
         self.mean.lerp_(points.mean(dim=0), share)
         self.variance.lerp_(points.var(dim=0, unbiased=False), share)
 
