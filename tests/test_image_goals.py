@@ -129,16 +129,15 @@ def test_rewards_look_at_one_half_of_a_goal_and_tests_always_at_the_truth(encode
         assert not env.reached(achieved, other_state).any()
 
 
-@pytest.mark.parametrize("kind", ["vae", "contrastive"])
 @pytest.mark.parametrize("reward", ["state", "latent_distance", "latent_sparse"])
 def test_a_policy_learns_from_every_reward_behind_an_encoder_without_labels(
-    kind: str, reward: str, encoder: str, tmp_path: Path
+    reward: str, encoder: str, tmp_path: Path
 ) -> None:
     facts = {"task": "fetch_reach", "camera": load_encoder(Path(encoder)).camera}
-    save_encoder(tmp_path, ENCODERS[kind](32, 3), facts)
+    save_encoder(tmp_path, ENCODERS["vae"](32, 3), facts)
     env = {**IMAGE, "encoder": str(tmp_path), "goal_reward": reward}
     if reward == "latent_sparse":
-        env["latent_threshold"] = 0.02
+        env["latent_threshold"] = 0.002
     learner = start(tiny(env=env, train={"steps": 100}, eval={"every": 100, "episodes": 2}))
     (report,) = reports_of(learner)
     assert np.isfinite(report.metrics["critic_loss"])
@@ -148,7 +147,7 @@ def test_a_policy_learns_from_every_reward_behind_an_encoder_without_labels(
     expected = {
         "state": -(offset > 0.05).float(),
         "latent_distance": -offset,
-        "latent_sparse": -(offset > 0.02).float(),
+        "latent_sparse": -(offset > 0.002).float(),
     }[reward]
     np.testing.assert_allclose(batch.reward.numpy(), expected.numpy(), atol=1e-5)
     assert len(batch.reward.unique()) > 1
