@@ -1,4 +1,4 @@
-"""Goal images embedded by a network that learns with actor and critic, from their losses alone."""
+"""Goal images embedded by a network that learns with the critic, from its loss alone."""
 
 import numpy as np
 import torch

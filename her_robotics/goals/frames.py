@@ -1,6 +1,6 @@
 """Goals that are numbers of frames: each picture is kept once, as it was seen, under a number.
 
-An encoder that learns together with actor and critic has to see pictures again, so they must be kept. Replay
+An encoder that learns together with the critic has to see pictures again, so they must be kept. Replay
 keeps their numbers, which are goals like any other: hindsight, which picks goals by index, needs nothing
 new, and of each step one picture is kept, in bytes.
 """
