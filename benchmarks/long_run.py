@@ -2,10 +2,13 @@
 
 A `her-robotics train fetch_push` of 64 envs, whose replay is full early, is watched from outside: its
 resident memory, threads and open file handles. Its throughput is what it notes itself, tests left out.
-Ctrl-C ends it early and leaves what there is. Figures and picture go to benchmarks/results/.
+Ctrl-C ends it early and leaves what there is. Figures and picture go to benchmarks/results/; `--again`
+judges and draws what is there once more, and trains nothing.
 """
 
+import dataclasses
 import itertools
+import json
 import signal
 import subprocess
 import sys
@@ -22,6 +25,9 @@ import tyro
 from tqdm import tqdm
 
 from benchmarks.report import RESULTS, machine, publish
+from envs.tasks import HORIZON
+from her_robotics.files import write_text
+from her_robotics.guides import mover
 from her_robotics.plots import picture
 from her_robotics.run_folder import TIMINGS
 from her_robotics.tracking import read_lines
@@ -32,6 +38,8 @@ ACTIVITIES = ("env", "sample", "update")
 MEMORY_MARGIN, THROUGHPUT_MARGIN = 0.01, 0.05
 STOP_SECONDS = 600
 """How long a cycle and a checkpoint may take, after which a run that was asked to stop is killed."""
+GUIDE = mover.CAPACITY * HORIZON
+"""Env steps after which the replay of FetchPush's guide is full."""
 SHOWN = 120
 """Looks that the JSON file holds, evenly spread; the verdicts and the picture are made of all."""
 
@@ -54,8 +62,15 @@ class Arguments:
     """Where the run folder goes."""
     out: str | None = None
     """The figures; without it, benchmarks/results/long_run.json."""
+    again: bool = False
+    """Train nothing: judge and draw once more what an earlier run left, its looks and its throughput."""
     json: bool = False
     """Print the figures as one JSON object."""
+
+    @property
+    def full(self) -> int:
+        """Env steps from which on nothing fills any more: neither the agent's replay nor its guide's."""
+        return max(self.capacity, GUIDE)
 
 
 class Look(NamedTuple):
@@ -96,6 +111,8 @@ def main() -> int:
     if not (given.minutes > 0 and given.every > 0):
         print("--minutes and --every must be more than 0")
         return 2
+    if given.again:
+        return judge_again(given)
     where = machine()
     folder = given.runs / f"{NAME}-{datetime.now():%Y%m%d-%H%M%S}"
     looks, ended = watch(given, folder)
@@ -103,7 +120,7 @@ def main() -> int:
     if not stretches:
         print(f"the run reported nothing ({ended}); its log is {folder.with_suffix('.log')}")
         return 1
-    verdicts = judge(looks, stretches, given.capacity)
+    verdicts = judge(looks, stretches, given.full)
     verdicts["ended as asked"] = {"passed": ended in ("time was up", "interrupted"), "how": ended}
     summary = {
         "verdicts": verdicts,
@@ -113,11 +130,27 @@ def main() -> int:
         "stretches": [stretch._asdict() for stretch in stretches],
     }
     path = Path(given.out) if given.out else RESULTS / NAME
-    draw(path.with_suffix(".png"), looks, stretches, given.capacity)
+    draw(path.with_suffix(".png"), looks, stretches, given.full)
     publish(NAME, given, where, summary, packages=("psutil",))
     if not given.json:
         print_verdicts(verdicts)
     return 0 if all(verdict["passed"] for verdict in verdicts.values()) else 1
+
+
+def judge_again(given: Arguments) -> int:
+    """Judge and draw the looks that a file holds; how the run was made and ended stays as it says."""
+    path = Path(given.out) if given.out else RESULTS / f"{NAME}.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    kept, settings = content["results"], content["settings"]
+    full = dataclasses.replace(given, capacity=settings["capacity"]).full
+    looks = [Look(**look) for look in kept["looks"]]
+    stretches = [Stretch(**stretch) for stretch in kept["stretches"]]
+    kept["verdicts"] |= judge(looks, stretches, full)
+    draw(path.with_suffix(".png"), looks, stretches, full)
+    text = json.dumps(content, indent=2)
+    write_text(path, text + "\n")
+    print(text) if given.json else print_verdicts(kept["verdicts"])
+    return 0 if all(verdict["passed"] for verdict in kept["verdicts"].values()) else 1
 
 
 def watch(given: Arguments, folder: Path) -> tuple[list[Look], str]:
@@ -188,17 +221,17 @@ def read_stretches(folder: Path) -> list[Stretch]:
     return stretches
 
 
-def judge(looks: list[Look], stretches: list[Stretch], capacity: int) -> dict[str, dict[str, Any]]:
+def judge(looks: list[Look], stretches: list[Stretch], full: int) -> dict[str, dict[str, Any]]:
     """What passes, by name: the first and the last tenth, and whether they are alike."""
     training = [look for look in looks if look.steps]
-    full = [look for look in looks if look.steps >= capacity]
+    filled = [look for look in looks if look.steps >= full]
     share, rate = f"{MEMORY_MARGIN:.0%}", f"{THROUGHPUT_MARGIN:.0%}"
     verdicts = {
         "memory, MiB": _compare(
-            [look.memory for look in full],
+            [look.memory for look in filled],
             lambda first, last: last <= first * (1 + MEMORY_MARGIN),
-            f"from when the replay is full, the median of the last tenth is at most {share} above "
-            "that of the first",
+            "from when the replays of agent and guide are full, the median of the last tenth is at most "
+            f"{share} above that of the first",
         )
     }
     for name in ("threads", "handles"):
@@ -228,10 +261,10 @@ def _compare(
     return {"passed": alike(first, last), "criterion": criterion, "first": first, "last": last}
 
 
-def draw(path: Path, looks: list[Look], stretches: list[Stretch], capacity: int) -> None:
+def draw(path: Path, looks: list[Look], stretches: list[Stretch], full: int) -> None:
     """Memory, threads and handles, and throughput, against minutes."""
     minutes = [look.minutes for look in looks]
-    full = next((look.minutes for look in looks if look.steps >= capacity), None)
+    filled = next((look.minutes for look in looks if look.steps >= full), None)
     reported = {look.steps: look.minutes for look in reversed(looks)}
     seen = [stretch for stretch in stretches if stretch.steps in reported]
     when = [reported[stretch.steps] for stretch in seen]
@@ -248,8 +281,8 @@ def draw(path: Path, looks: list[Look], stretches: list[Stretch], capacity: int)
             axis.set(xlabel="minutes")
             axis.set_ylim(bottom=0)
             axis.grid(alpha=0.3)
-            if full is not None:
-                axis.axvline(full, color="grey", ls=":", label="replay full")
+            if filled is not None:
+                axis.axvline(filled, color="grey", ls=":", label="replays full")
             if axis.get_legend_handles_labels()[0]:
                 axis.legend(loc="lower right")
 

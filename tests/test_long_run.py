@@ -10,7 +10,7 @@ import psutil
 import pytest
 from matplotlib.image import imread
 
-from benchmarks.long_run import Arguments, Look, Stretch, judge, main, watch
+from benchmarks.long_run import GUIDE, Arguments, Look, Stretch, judge, main, watch
 from her_robotics.run_folder import TIMINGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +26,7 @@ def command(out: Path, *options: str) -> list[str]:
 
 
 def failures(looks: list[Look], stretches: list[Stretch]) -> set[str]:
-    verdicts = judge(looks, stretches, capacity=1000)
+    verdicts = judge(looks, stretches, full=1000)
     return {name.split(",")[0] for name, each in verdicts.items() if not each["passed"]}
 
 
@@ -60,11 +60,12 @@ def test_what_was_not_seen_does_not_pass() -> None:
 
 def test_a_run_is_told_to_stop_when_the_time_is_up(tmp_path: Path) -> None:
     given = Arguments(minutes=0.02, num_envs=2, every=0.2, options=TINY)
+    before = {*psutil.Process().children()}
     looks, ended = watch(given, tmp_path / "run")
     assert ended == "time was up"
     assert looks[-1].memory > 1
     assert looks[-1].handles >= 3
-    assert not [child for child in psutil.Process().children() if child.is_running()]
+    assert {*psutil.Process().children()} <= before, "it left a process"
 
 
 def test_ctrl_c_leaves_what_there_is_and_no_process(tmp_path: Path) -> None:
@@ -86,6 +87,24 @@ def test_ctrl_c_leaves_what_there_is_and_no_process(tmp_path: Path) -> None:
     assert bench.returncode == int(not all(v["passed"] for v in results["verdicts"].values()))
     (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     assert "stopped. Go on with" in folder.with_suffix(".log").read_text()
+
+
+def test_what_was_seen_can_be_judged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = [look._replace(steps=GUIDE * (look.steps > 2000))._asdict() for look in FLAT]
+    verdicts = {"memory, MiB": {"passed": False}, "ended as asked": {"passed": True, "how": "so"}}
+    stretches = [each._asdict() for each in STEADY]
+    results = {"verdicts": verdicts, "looks": looks, "stretches": stretches}
+    out = tmp_path / "long_run.json"
+    out.write_text(json.dumps({"settings": {"capacity": 200}, "results": results, "provenance": 1}))
+    monkeypatch.setattr(sys, "argv", ["long_run", "--again", "--out", str(out)])
+    assert main() == 0
+    assert "pass  ended as asked" in capsys.readouterr().out
+    judged = json.loads(out.read_text())
+    assert judged["results"]["verdicts"]["memory, MiB"]["passed"]
+    assert (judged["results"]["looks"], judged["provenance"]) == (looks, 1)
+    assert imread(out.with_suffix(".png")).std() > 0
 
 
 def _reports(folder: Path, count: int) -> bool:
