@@ -10,13 +10,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .checkpoint import has_checkpoint
 from .config import Config
 from .errors import UserError
 from .files import write_text
-from .strict import ConfigError, from_mapping, read_yaml, to_mapping
+from .strict import ConfigError, from_mapping, read_yaml, to_mapping, write_yaml
 
 CONFIG, METRICS, TIMINGS = "config.yaml", "metrics.jsonl", "timings.jsonl"
 CURVE, VIDEO, DIVERGED = "learning_curve.png", "policy.mp4", "diverged"
@@ -44,7 +42,7 @@ def create(folder: Path, config: Config, again: bool = False) -> None:
     if (folder / CONFIG).exists() and not (again and is_of(folder, config)):
         resume = f"go on with it by --resume {folder}, or " if has_checkpoint(folder) else ""
         raise UserError(f"{folder} already holds a run: {resume}give another name with --out")
-    text = yaml.safe_dump({**to_mapping(config), "provenance": provenance()}, sort_keys=False)
+    text = write_yaml({**to_mapping(config), "provenance": provenance()})
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

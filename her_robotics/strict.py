@@ -91,6 +91,18 @@ LARGEST_YAML = 2**18
 """Bytes of a YAML file that we read: a hundred times our own, and seconds of parsing."""
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes a text that ``_Loader`` would read as a number."""
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def write_yaml(values: Mapping[str, Any]) -> str:
+    """The text from which ``read_yaml`` reads the same values."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file as a dict.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from her_robotics import files
@@ -60,6 +60,7 @@ SETTINGS = st.fixed_dictionaries(
 
 @settings(deadline=None, max_examples=50)
 @given(values=SETTINGS)
+@example(values={"wandb_project": "0E0"})  # a number, if it were not in quotes
 def test_a_configuration_is_read_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
 ) -> None:
