@@ -2,6 +2,7 @@ import contextlib
 import io
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -100,7 +101,9 @@ def test_on_a_terminal_a_bar_shows_steps_and_success() -> None:
         bar.report(REPORT)
         bar.advance()
         bar.close()
-    shown = os.read(ours, 10_000).decode()
+    shown = ""
+    while "400/1000" not in shown and select.select([ours], [], [], 5.0)[0]:  # it comes in parts
+        shown += os.read(ours, 10_000).decode()
     os.close(ours)
     last = [part for part in shown.replace("\n", "\r").split("\r") if part.strip()][-1]
     assert "400/1000" in last

@@ -142,10 +142,12 @@ def _work(study: "Study", plan: Plan) -> int:
     failed = 0
     with tqdm(total=study.cap, unit="trial", disable=None) as bar:
         while trial := study.next():
-            with trial.lock:
-                told = " ".join(f"{name}={value}" for name, value in trial.values.items())
-                bar.update(trial.number - bar.n)
+            told = " ".join(f"{name}={value}" for name, value in trial.values.items())
+            bar.update(trial.number - bar.n)
+            try:
                 code, end = _train(study, trial, plan, bar)
+            finally:
+                trial.lock.release()
             _print(f"trial {trial.number:>3}  {end}  {told}")
             if code:
                 return code
