@@ -8,7 +8,7 @@ import torch
 from ..backprop import Network, flatten, network
 from ..config import AgentConfig
 from ..types import Batch, Episodes, EpisodeShape, GoalObs
-from .ddpg import ActorPolicy, followers
+from .ddpg import ActorPolicy, averaged
 from .policy import Policy
 from .q_learner import CPU, SPARSE, read_count, restore
 
@@ -52,17 +52,11 @@ class DAgger:
         teacher: Policy,
     ):
         self.config, self.teacher, self.device = config, teacher.to(device), device
-        self.policy = self.averaged = ActorPolicy(shape, config).to(device)
+        self.policy = ActorPolicy(shape, config).to(device)
         self._state, self._goal = shape.state, shape.judged
         actor = flatten(self.policy.actor)
         self.actor_optimizer = torch.optim.Adam([actor], config.actor_lr, fused=True)
-        self._followers: list[tuple[torch.Tensor, torch.Tensor, float]] = []
-        if config.average < 1.0:
-            self.averaged = self.policy.twin()
-            kept = self.averaged.actor
-            self._followers = followers(
-                kept, flatten(kept), self.policy.actor, actor, config.average
-            )
+        self.averaged, self._followers = averaged(self.policy, actor, config.average)
         self.updates = 0
         self._networks: dict[int, Network] = {}
 

@@ -99,12 +99,8 @@ class DDPG(QLearner):
             *followers(self.target_actor, target_actor, self.policy.actor, actor, config.tau),
             *followers(self.target_critics, target_critics, self.critics, critics, config.tau),
         ]
-        if config.average < 1.0:
-            self.averaged = self.policy.twin()
-            kept = self.averaged.actor
-            self._followers += followers(
-                kept, flatten(kept), self.policy.actor, actor, config.average
-            )
+        self.averaged, averaging = averaged(self.policy, actor, config.average)
+        self._followers += averaging
 
     def _target_value(self, state_goal: torch.Tensor) -> torch.Tensor:
         """min Q'(s ‖ g, μ'(s ‖ g)), ``(b,)``."""
@@ -244,6 +240,19 @@ def followers(
     """What moves by ``share`` of its way to what: all weights, and batch normalisation's moments."""
     moments = zip(_moments(follower), _moments(followed), strict=True)
     return [(weights, source, share), *((ours, theirs, share) for ours, theirs in moments)]
+
+
+def averaged(
+    policy: ActorPolicy, weights: torch.Tensor, share: float
+) -> tuple[ActorPolicy, list[tuple[torch.Tensor, torch.Tensor, float]]]:
+    """A policy whose actor follows another's, ``weights`` in one vector, and what moves to what in it.
+
+    Where it would move all of its way it is that policy itself.
+    """
+    if share == 1.0:
+        return policy, []
+    twin = policy.twin()
+    return twin, followers(twin.actor, flatten(twin.actor), policy.actor, weights, share)
 
 
 def _moments(module: nn.Module) -> list[torch.Tensor]:
