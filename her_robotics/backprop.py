@@ -12,6 +12,11 @@ from torch import nn
 
 PLAIN = (nn.Linear, nn.LayerNorm, nn.ReLU, nn.Tanh)
 """Layers that ``Chain`` knows."""
+ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+"""Whether torch has oneDNN's products, in the same float32 as its own. On AMD's processors they are up
+to twice as fast as MKL's, which does not use the widest instructions there."""
+WIDE = 16
+"""Least width on both sides of a layer from which oneDNN pays for its overhead."""
 
 
 class Network(Protocol):
@@ -135,6 +140,35 @@ class _Linear:
         return torch.mm(gradient, self._weight, out=self._pulled) if inputs else gradient
 
 
+class _WideLinear:
+    """y = x Wᵀ + b by oneDNN, which fetches memory for its results but is sooner done."""
+
+    def __init__(self, layer: nn.Linear):
+        self._weight, self._bias = layer.weight, layer.bias
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        self._input = values
+        return _product(values, self._weight, self._bias)
+
+    def backward(self, gradient: torch.Tensor, parameters: bool, inputs: bool) -> torch.Tensor:
+        if parameters:
+            _gradient(self._weight).copy_(_product(gradient.t(), self._input.t()))
+            torch.sum(gradient, dim=0, out=_gradient(self._bias))
+        return _product(gradient, self._weight.t()) if inputs else gradient
+
+
+def _product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """a bᵀ + bias, ``(n, k), (m, k), (m,) -> (n, m)``, by oneDNN."""
+    return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+
+
+def _linear(layer: nn.Linear, batch_size: int) -> _Linear | _WideLinear:
+    wide = min(layer.in_features, layer.out_features) >= WIDE
+    if ONEDNN and wide and layer.weight.device.type == "cpu":
+        return _WideLinear(layer)
+    return _Linear(layer, batch_size)
+
+
 class _ReLU:
     """y = max(x, 0), in place: whether x was positive shows in y."""
 
@@ -202,7 +236,7 @@ def _gradient(parameter: torch.Tensor) -> torch.Tensor:
 
 
 _STEPS: dict[type[nn.Module], Any] = {
-    nn.Linear: _Linear,
+    nn.Linear: _linear,
     nn.ReLU: _ReLU,
     nn.Tanh: _Tanh,
     nn.LayerNorm: _LayerNorm,
