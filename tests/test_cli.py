@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -64,7 +65,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train --out --seed 1", "--out"),
         ("train --resume", "--resume"),
         ("train --resume nothing", "nothing config.yaml"),
-        ("train --resume nothing --seed 1", "--resume"),
+        ("train --resume nothing --seed 1", "nothing config.yaml"),
         ("train debug --resume nothing", "--resume"),
         ("train --resume nothing --out other", "--resume"),
         ("eval", "RUN"),
@@ -328,3 +329,62 @@ def test_the_env_is_the_configured_one() -> None:
 def test_an_env_that_there_is_not_is_refused_by_its_name() -> None:
     with pytest.raises(UserError, match="nowhere:Fly-v0"):
         env_maker(EnvConfig(task="nowhere:Fly-v0"))(1)
+
+
+@pytest.mark.parametrize("unread", ["stdout", "stderr"])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("eval", "nothing"), ("doctor", "--only", "python", "scratch")]
+)
+def test_where_nobody_reads_any_more_a_command_ends_quietly_as_by_sigpipe(
+    unread: str, arguments: tuple[str, ...]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, unread: write}
+    run = subprocess.run([sys.executable, "-m", "her_robotics", *arguments], **streams)
+    os.close(write)
+    said = run.stderr if unread == "stdout" else run.stdout
+    if (unread == "stderr") == (arguments[0] == "eval"):
+        assert (run.returncode, said) == (141, b"")
+    else:
+        assert run.returncode in (0, 2), "it has nothing to say there"
+        assert said
+
+
+def test_a_run_whose_last_lines_nobody_reads_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    small = (
+        "--env.bits",
+        "4",
+        "--agent.hidden",
+        "8",
+        "--train.steps",
+        "32",
+        "--eval.episodes",
+        "2",
+    )
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "her_robotics",
+            "train",
+            "bit_flip",
+            "--out",
+            folder,
+            *small,
+            *PLAIN,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for begins in (b"bit_flip: training", b"replay takes", b"checkpoints write"):
+        assert process.stdout.readline().startswith(begins)
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait() == 141
+    assert b"success" in said
+    assert b"error" not in said.lower()
+    assert names_in(folder) == DEBUG_FILES - {"policy.mp4"}

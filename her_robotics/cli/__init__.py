@@ -1,7 +1,10 @@
 """The command `her-robotics`: which command is asked for, and how it ends."""
 
+import os
+import select
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from .. import __version__
 from ..config import shipped_tasks
@@ -33,9 +36,42 @@ or the task of a policy that ships with the project.
 """
 
 
+UNREAD = 128 + 13
+"""Exit code of a command whose output nobody reads any more: that of who is ended by SIGPIPE."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 2 after a user's mistake, 130 or 143 if stopped."""
+    """Run one command and return its exit code: 0, 2 after a user's mistake, 130 or 143 if stopped.
+
+    It is 141 where what reads the output has gone, as in ``her-robotics eval RUN | head -1``.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _told(given)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError as error:
+        unread = [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]
+        if not unread:
+            print(f"her-robotics: error: {error}", file=sys.stderr)
+            return 1
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in unread:  # Python writes out what is left in them when it ends
+            os.dup2(nowhere, stream.fileno())
+        return UNREAD
+
+
+def _is_unread(stream: TextIO) -> bool:
+    """Whether a stream is a pipe whose other end has been closed."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(stream, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _told(given: list[str]) -> int:
+    """Run one command; what a user can mend is told in one line."""
     if not given or given[0] in ("-h", "--help"):
         print(USAGE.format(tasks=", ".join(shipped_tasks())), end="")
         return 0 if given else 2

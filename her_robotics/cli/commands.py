@@ -46,6 +46,8 @@ def run(name: str, arguments: list[str]) -> int:
     except MENDABLE as error:
         print(f"her-robotics: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # perhaps that of who reads what is printed, which is no error
+        raise
     except (NonFiniteError, RankError, WorkerError, OSError) as error:
         print(f"her-robotics: error: {error}", file=sys.stderr)
         return 1
