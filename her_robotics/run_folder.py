@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -52,6 +53,23 @@ def create(folder: Path, config: Config, again: bool = False) -> None:
             with contextlib.suppress(OSError):
                 each.rmdir()
         raise UserError(f"cannot write to the run folder {folder}: {error.strerror}") from error
+
+
+def extend(folder: Path, steps: int) -> None:
+    """Note in a run's ``config.yaml`` that it goes on to more steps than it was to make, and by what.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    config = read_config(folder)
+    if steps == config.train.steps:
+        return
+    longer = replace(config, train=replace(config.train, steps=steps))
+    origin = {**provenance(), "before": read_yaml(folder / CONFIG).get("provenance")}
+    try:
+        write_text(folder / CONFIG, write_yaml({**to_mapping(longer), "provenance": origin}))
+    except OSError as error:
+        raise UserError(f"cannot write to {folder / CONFIG}: {error.strerror}") from error
 
 
 def is_of(folder: Path, config: Config) -> bool:

@@ -23,7 +23,7 @@ from .plots import plot_runs
 from .rank_checkpoints import RankCheckpoints, how_to_go_on
 from .replay import Replay
 from .rollout import DIED, Divergence, NonFiniteError, episode_seeds
-from .run_folder import CURVE, DIVERGED, VIDEO, create, is_of, provenance
+from .run_folder import CURVE, DIVERGED, VIDEO, create, extend, is_of, provenance
 from .strict import to_mapping
 from .tracking import Tracker, start_trackers
 from .train import FINAL, Report, train
@@ -75,6 +75,8 @@ class Session:
                 self.learner.load_state_dict(state)
             except UserError as error:
                 raise UserError(f"cannot resume from {folder / CHECKPOINT}: {error}") from error
+            if self._first:
+                extend(folder, config.train.steps)
         settings = {"configuration": to_mapping(config), "cycle": self.learner.progress.steps}
         check_alike({**settings, **self.learner.shared()}, "at the start")
         self.learner.keep = self._keep
@@ -115,7 +117,8 @@ class Session:
         return 0
 
     def _train(self, stop: StopRequest) -> None:
-        bar = Bar(self.config.train.steps, self.learner.progress, shown=self._first)
+        progress, budget = self.learner.progress, self.config.train.steps
+        bar = Bar(budget, progress, shown=self._first)
 
         def on_report(report: Report) -> None:
             if self._first:
@@ -129,7 +132,7 @@ class Session:
         def on_cycle() -> None:
             bar.advance()
             due = time.monotonic() - self._checkpointed > self.config.train.checkpoint_seconds
-            if gather("whether to save", due)[0]:
+            if gather("whether to save", due)[0] or progress.steps >= budget:
                 self._save()
 
         def agreed() -> bool:
@@ -147,7 +150,8 @@ class Session:
             raise RankError(f"{error}{self._how_to_go_on()}") from error
         finally:
             bar.close()
-        self._save()
+        if progress.steps < budget:  # it was stopped; at its end it is saved by the last cycle
+            self._save()
 
     def _save(self) -> None:
         """Write the checkpoint; a disk that refuses costs the checkpoint, not the run."""

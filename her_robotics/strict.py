@@ -147,6 +147,18 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def differing(left: Any, right: Any, prefix: str = "") -> list[str]:
+    """Names of the settings in which two configurations of one kind differ, as in ``agent.gamma``."""
+    names = []
+    for each in dataclasses.fields(left):
+        one, other = getattr(left, each.name), getattr(right, each.name)
+        if dataclasses.is_dataclass(one):
+            names += differing(one, other, f"{prefix}{each.name}.")
+        elif one != other:
+            names.append(f"{prefix}{each.name}")
+    return names
+
+
 def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     """Build a configuration dataclass from a mapping, strictly.
 

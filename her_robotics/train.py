@@ -40,9 +40,12 @@ def train(
 ) -> None:
     """Train until the budget of env steps is spent or ``stop()`` says so, in whole cycles.
 
+    A run is always tested at its end. Where that test is not due, it comes after the last ``on_cycle``, so
+    that what is saved there goes on to a larger budget as if there had been no end.
+
     Args:
         learner: the collaborators; its progress is where training starts and how far it came.
-        on_cycle: called after every cycle.
+        on_cycle: called after every cycle, and the test that was due then.
         on_report: called after every test.
         stop: asked after every cycle.
 
@@ -57,9 +60,11 @@ def train(
         # A run that was stopped between its last cycle and its last test owes only the test.
         if progress.steps < budget:
             _cycle(learner, watch)
-        if progress.steps >= budget or progress.steps - progress.tested_at >= every:
+            if progress.steps - progress.tested_at >= every:
+                on_report(_test(learner, watch))
+            on_cycle()
+        if progress.steps >= budget > progress.tested_at:
             on_report(_test(learner, watch))
-        on_cycle()
 
 
 def _cycle(learner: Learner, watch: Stopwatch) -> None:

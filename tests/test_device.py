@@ -250,7 +250,7 @@ def test_a_run_goes_on_where_it_is_told_to(
         assert main(["train", "--resume", str(run)]) == 2
         assert "choose cpu, or auto" in capsys.readouterr().err
     assert main(["train", "--resume", str(run), "--device", "tpu"]) == 2
-    assert "train.device = 'tpu' must be one of cpu, cuda, auto" in capsys.readouterr().err
+    assert "'tpu' for argument '--train.device'" in capsys.readouterr().err
     assert main(["train", "--resume", str(run), "--device", "cpu"]) == 0
     assert [row["step"] for row in read_lines(run / "metrics.jsonl")] == list(range(8, 65, 8))
 
@@ -305,9 +305,7 @@ def test_a_gpu_embeds_goal_images_as_the_cpu_does(learning: bool) -> None:
 def test_a_run_crosses_from_one_device_to_the_other(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main([*BITS, "--device=cuda", "--out", str(run)]) == 0
-    for steps, device in ((64, "cpu"), (96, "cuda")):
-        told = yaml.safe_load((run / "config.yaml").read_text())
-        told["train"]["steps"] = steps
-        (run / "config.yaml").write_text(yaml.safe_dump(told))
-        assert main(["train", "--resume", str(run), "--device", device]) == 0
+    for steps, device in (("64", "cpu"), ("96", "cuda")):
+        longer = ["--train.steps", steps, "--device", device]
+        assert main(["train", "--resume", str(run), *longer]) == 0
     assert [row["step"] for row in read_lines(run / "metrics.jsonl")] == list(range(8, 97, 8))

@@ -25,8 +25,9 @@ from her_robotics.cli.making import env_maker
 from her_robotics.config import Config, merge
 from her_robotics.evaluate import evaluate
 from her_robotics.rollout import NonFiniteError
-from her_robotics.run_folder import CURVE, DIVERGED, METRICS, TIMINGS
+from her_robotics.run_folder import CONFIG, CURVE, DIVERGED, METRICS, TIMINGS, read_config
 from her_robotics.session import Session
+from her_robotics.strict import read_yaml
 from her_robotics.train import FINAL
 
 from .runs import (
@@ -337,3 +338,70 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(
     message = the_one_line(command("train", "--resume", folder))
     assert CHECKPOINT in message
     assert (folder / METRICS).read_bytes() == metrics
+
+
+LONGER = ("--train.steps", 600)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs that have come to their end at half of the steps of ``whole``, or at a third of them."""
+    folders = {name: tmp_path_factory.mktemp("short") / name for name in CASES}
+    for (name, base), steps in zip(CASES.items(), (300, 200), strict=True):
+        assert run(tiny(base, train={"steps": steps}), folders[name]) == 0
+    return folders
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_that_goes_on_to_more_steps_equals_one_that_was_to_make_them(
+    name: str, tmp_path: Path, whole: dict[str, Path], short: dict[str, Path]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(short[name], folder)
+    tested = [row["step"] for row in rows(folder / METRICS)]
+    assert tested == {"reach": [200, 300], "push": [200]}[name], "one at its end, due or not"
+    outcome = command("train", "--resume", folder, *LONGER)
+    assert outcome.code == 0, outcome.err
+    assert_equal(folder, whole[name])
+    assert load_policy(folder).card["trained"]["steps"] == 600
+    assert read_config(folder) == tiny(CASES[name])
+    origin = read_yaml(folder / CONFIG)["provenance"]
+    assert origin["before"] == read_yaml(short[name] / CONFIG)["provenance"]
+    # The same once more is a run at its end, which it was told nothing new of.
+    assert command("train", "--resume", folder, *LONGER).code == 0
+    assert_equal(folder, whole[name])
+    assert read_yaml(folder / CONFIG)["provenance"] == origin
+
+
+def test_a_run_that_is_stopped_on_its_way_to_more_steps_still_knows_of_them(
+    tmp_path: Path, whole: dict[str, Path], short: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, real = tmp_path / "run", env_maker
+    shutil.copytree(short["reach"], folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            training, "env_maker", lambda *given: watched(real(*given), signal_at(60), TRAINING)
+        )
+        assert command("train", "--resume", folder, *LONGER).code == 130
+    assert load_checkpoint(folder)["progress"]["steps"] == 500
+    assert command("train", "--resume", folder).code == 0
+    assert_equal(folder, whole["reach"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--train.steps", 200), "train.steps = 200 is less than the 300"),
+        (("--agent.gamma", 0.9, *LONGER), "agent.gamma = 0.9 is 0.98 in "),
+        (("--seed", 1), "train.steps and train.device alone can be changed"),
+        (("--train.stops", 600), "--train.stops"),
+        (("--train.steps", "many"), "'many'"),
+    ],
+)
+def test_of_a_run_that_is_gone_on_with_nothing_else_can_be_changed(
+    options: tuple[object, ...], said: str, short: dict[str, Path]
+) -> None:
+    folder = short["reach"]
+    before = (folder / CONFIG).read_bytes()
+    assert said in the_one_line(command("train", "--resume", folder, *options))
+    assert (folder / CONFIG).read_bytes() == before

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 from ..config import GOAL_ENV, Config, load_task_config, shipped_tasks
@@ -10,20 +11,23 @@ from ..distributed import gather, joined, may_restart, rank
 from ..errors import UserError
 from ..run_folder import default_folder, read_config
 from ..session import Session
-from ..strict import validate
+from ..strict import differing, validate
 from ..tracking import Tracker
 from .imaging import keep_encoders
 from .making import env_maker, task_name, threads_shared
 from .parse import parse, take
 from .policies import named_policy
 
+CHANGEABLE = ("train.steps", "train.device")
+"""Settings of a run that may be other when it is gone on with: steps grow, and any device will do."""
 HELP = """\
 TASK is one of {tasks} (default fetch_reach), or debug: a run of seconds.
 
   --env ID      any Gymnasium goal env in its place: FetchPush-v4, my_module:MyEnv-v0; settings are
                 those of TASK, or of configs/goal_env.yaml without one
   --out DIR     the run folder (default runs/<task>-<date>-<time>-s<seed>)
-  --resume RUN  go on with a stopped run, as it was configured
+  --resume RUN  go on with a stopped run, as it was configured; or with any to more steps, by
+                --resume RUN --train.steps N, as if it had been to make as many from the start
   --device DEV  cpu, cuda or auto: short for --train.device, and allowed beside --resume
 
 Several processes learn as one, each with envs and a replay of its own, by
@@ -36,17 +40,18 @@ def train(arguments: list[str]) -> int:
     """Train a policy; returns the exit code."""
     wants_help = "-h" in arguments or "--help" in arguments
     out, resume, device = (take(arguments, name) for name in ("--out", "--resume", "--device"))
-    if resume is not None:
-        if out or (arguments and not wants_help):
+    arguments += [f"--train.device={device}"] if device else []
+    if resume is not None and not wants_help:
+        named = arguments and not arguments[0].startswith("-")
+        if out or named or take(arguments, "--env"):
             raise UserError(
-                "--resume RUN goes on with the run as it was: it takes nothing else but --device"
+                "--resume RUN goes on in its own folder and task: no TASK, --env or --out"
             )
-        if not wants_help:
-            with joined():
-                return go_on(Path(resume), device=device).run()
+        with joined():
+            return go_on(Path(resume), options=arguments).run()
     if wants_help:
         print(HELP.format(tasks=", ".join(shipped_tasks())), flush=True)
-    config = configure_line([*arguments, *([f"--train.device={device}"] if device else [])])
+    config = configure_line(arguments)
     if may_restart() and not out:
         raise UserError("torchrun --max-restarts needs --out DIR: a run that restarts looks there")
     with joined():
@@ -81,8 +86,7 @@ def configure(task: str | None, arguments: list[str], env: str | None = None) ->
     base = load_task_config(task or (GOAL_ENV if env else "fetch_reach"))
     if env:
         base = replace(base, env=replace(base.env, task=task_name(env)))
-    options = [word for argument in arguments for word in _as_in_yaml(argument)]
-    config = validate(parse(Config, options, "her-robotics train [TASK]", base))
+    config = _changed(base, arguments, "[TASK]")
     if config.env.task != base.env.task:
         raise UserError(
             "name a task as the first argument (train fetch_push), any other env by --env"
@@ -105,23 +109,43 @@ def begin(config: Config, folder: Path, trackers: Sequence[Tracker] = ()) -> Ses
     return session
 
 
-def go_on(folder: Path, trackers: Sequence[Tracker] = (), device: str | None = None) -> Session:
-    """A stopped run, to be gone on with.
+def go_on(folder: Path, trackers: Sequence[Tracker] = (), options: Sequence[str] = ()) -> Session:
+    """A run, to be gone on with: a stopped one, or any to more steps.
 
     Args:
         folder: of the run.
         trackers: told its figures too.
-        device: where it goes on, if not where it was.
+        options: of ``Config``; those of ``CHANGEABLE`` may be other than the run's.
 
     Raises:
         UserError: if it cannot be.
     """
-    config = read_config(folder)
-    if device:
-        config = validate(replace(config, train=replace(config.train, device=device)))
+    before = read_config(folder)
+    config = _changed(before, options, f"--resume {folder}") if options else before
+    if fixed := [name for name in differing(before, config) if name not in CHANGEABLE]:
+        was, asked = (attrgetter(fixed[0])(each) for each in (before, config))
+        raise UserError(
+            f"{fixed[0]} = {asked} is {was} in {folder}: of a run that is gone on with, "
+            f"{' and '.join(CHANGEABLE)} alone can be changed"
+        )
+    if config.train.steps < before.train.steps:
+        raise UserError(
+            f"train.steps = {config.train.steps} is less than the {before.train.steps} that {folder} is "
+            "to make: a run that is gone on with can only make more"
+        )
     make_env = env_maker(threads_shared(config.env), folder)
     teacher = named_policy(config.train.teacher)
     return Session(config, folder, make_env, resume=True, teacher=teacher, trackers=trackers)
+
+
+def _changed(base: Config, options: Sequence[str], behind: str) -> Config:
+    """``base`` with the options of a command line, which is ``her-robotics train`` and ``behind``.
+
+    Raises:
+        UserError: if one is unknown or not allowed.
+    """
+    words = [word for option in options for word in _as_in_yaml(option)]
+    return validate(parse(Config, words, f"her-robotics train {behind}", base))
 
 
 def _as_in_yaml(argument: str) -> list[str]:
