@@ -182,18 +182,42 @@ def _average_gradients(optimizer: torch.optim.Optimizer, *_: Any) -> None:
                 average_(parameter.grad)
 
 
+@contextmanager
+def failing_together(kind: type[Exception]) -> Generator[None]:
+    """What fails in one rank fails in all, so that they can still do something together.
+
+    Args:
+        kind: of the error; others end a rank alone.
+
+    Raises:
+        kind: in every rank, naming those in which it was raised.
+    """
+    said = ""
+    try:
+        yield
+    except kind as error:
+        if size() == 1:
+            raise
+        said = first_line(error)
+    errors = [
+        f"rank {number}: {each}" for number, each in enumerate(gather("faults", said)) if each
+    ]
+    if errors:
+        raise kind("; ".join(errors))
+
+
 def spread_(state: Any) -> None:
     """Put the first rank's floats in the place of every rank's, within nested ``state``."""
     if size() > 1:
         with _answering("the first weights"):
-            for _, tensor in _floats(state):
+            for _, tensor in floats(state):
                 dist.broadcast(tensor, 0)
 
 
 def average_batch_moments_(state: Any) -> None:
     """Average batch normalisation's running moments: every rank has seen other batches."""
     if size() > 1:
-        for name, tensor in _floats(state):
+        for name, tensor in floats(state):
             if name.endswith(("running_mean", "running_var")):
                 average_(tensor)
 
@@ -224,20 +248,20 @@ def check_alike(states: Mapping[str, Any], when: str) -> None:
 def checksum(state: Any) -> int:
     """CRC-32 of all floats in nested ``state``, and of its plain values."""
     total = zlib.crc32(repr(list(_plain(state))).encode())
-    for _, tensor in _floats(state):
+    for _, tensor in floats(state):
         total = zlib.crc32(tensor.detach().cpu().numpy().tobytes(), total)
     return total
 
 
-def _floats(state: Any, name: str = "") -> Generator[tuple[str, torch.Tensor]]:
-    """Floating tensors of nested ``state`` and their names; what is random has none."""
+def floats(state: Any, name: str = "") -> Generator[tuple[str, torch.Tensor]]:
+    """Floating tensors of nested ``state``, and where they stand in it; what is random has none."""
     if isinstance(state, torch.Tensor):
         if state.is_floating_point():
             yield name, state
     elif isinstance(state, (dict, list, tuple)):
         parts = state.items() if isinstance(state, dict) else enumerate(state)
         for key, part in parts:
-            yield from _floats(part, f"{name}.{key}")
+            yield from floats(part, f"{name}.{key}")
 
 
 def _plain(state: Any) -> Generator[int | float | str | None]:

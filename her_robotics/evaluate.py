@@ -6,8 +6,16 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from .distributed import gather, share
-from .rollout import DIVERGED, ActionFunction, Divergence, Lose, episode_seeds, play
+from .distributed import failing_together, gather, share
+from .rollout import (
+    DIVERGED,
+    ActionFunction,
+    Divergence,
+    Lose,
+    NonFiniteError,
+    episode_seeds,
+    play,
+)
 from .statistics import wilson_interval
 from .types import Episodes, Task
 
@@ -84,15 +92,16 @@ def evaluate(
         NonFiniteError: if an action is not finite.
     """
     rounds, lost, own = [], 0, share(episodes)
-    for first in range(own.start, own.stop, env.num_envs):
-        wanted = min(env.num_envs, own.stop - first)
-        seeds = episode_seeds(seed, stream, first, env.num_envs)
-        played, diverged = _play_round(env, task, act, seeds)
-        counted = [each for each in diverged if each.env < wanted]
-        for each in counted:
-            lose(each)
-        lost += len(counted)
-        rounds.append(Episodes(*(part[: wanted - len(counted)] for part in played)))
+    with failing_together(NonFiniteError):
+        for first in range(own.start, own.stop, env.num_envs):
+            wanted = min(env.num_envs, own.stop - first)
+            seeds = episode_seeds(seed, stream, first, env.num_envs)
+            played, diverged = _play_round(env, task, act, seeds)
+            counted = [each for each in diverged if each.env < wanted]
+            for each in counted:
+                lose(each)
+            lost += len(counted)
+            rounds.append(Episodes(*(part[: wanted - len(counted)] for part in played)))
     everyones = [each for shares in gather("tests", rounds) for each in shares]
     whole = Episodes(*(np.concatenate(parts) for parts in zip(*everyones, strict=True)))
     return judge(whole, task, sum(gather("lost tests", lost)))

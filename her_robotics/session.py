@@ -14,7 +14,7 @@ from .building import MakeEnv, build
 from .checkpoint import CHECKPOINT, SavedPolicy, save_policy
 from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
-from .distributed import RankError, check_alike, gather, has_restarted, rank, size
+from .distributed import RankError, check_alike, floats, gather, has_restarted, rank, size
 from .encoders.files import encoder_checksums
 from .errors import UserError
 from .evaluate import Evaluation
@@ -142,9 +142,7 @@ class Session:
         try:
             train(self.learner, on_cycle, on_report, agreed)
         except NonFiniteError:
-            if size() == 1:  # else the others may be elsewhere, and their last checkpoints stand
-                self._save()
-                print(f"what was learnt before it is saved: {how_to_go_on(self.folder)}")
+            self._save_if_sound()
             raise
         except RankError as error:
             raise RankError(f"{error}{self._how_to_go_on()}") from error
@@ -161,6 +159,15 @@ class Session:
             text = f"warning: no checkpoint was written ({error}); the previous one stays"
             print(text, file=sys.stderr)
         self._checkpointed = time.monotonic()
+
+    def _save_if_sound(self) -> None:
+        """Save what was learnt before something was not finite, unless that is it."""
+        said = "weights are not finite, so nothing more is saved"
+        if all(tensor.isfinite().all() for _, tensor in floats(self.learner.shared())):
+            self._save()
+            said = f"what was learnt before it is saved: {how_to_go_on(self.folder)}"
+        if self._first:
+            print(said)
 
     def _how_to_go_on(self) -> str:
         # Others are elsewhere when the first fails to write, so they cannot be asked what they have.

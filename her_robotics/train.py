@@ -7,7 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .distributed import CHECK_EVERY, average_batch_moments_, check_alike, gather, rank, size
+from .distributed import (
+    CHECK_EVERY,
+    average_batch_moments_,
+    check_alike,
+    failing_together,
+    gather,
+    rank,
+    size,
+)
 from .evaluate import ADVICE, Evaluation, judge
 from .learner import MEMORY, Learner, Progress
 from .meters import Stopwatch
@@ -120,7 +128,8 @@ def _collect(learner: Learner) -> Episodes:
     # Ranks meet the episodes that one process with as many envs as all of theirs would meet.
     first, together = progress.episodes + rank() * env.num_envs, size() * env.num_envs
     seeds = episode_seeds(learner.config.seed, TRAIN, first, env.num_envs)
-    episodes = play(env, learner.task.shape.horizon, seeds, act, lose)
+    with failing_together(NonFiniteError):
+        episodes = play(env, learner.task.shape.horizon, seeds, act, lose)
     progress.episodes += together
     progress.steps += together * learner.task.shape.horizon
     _refuse_most(progress, sum(gather("lost episodes", diverged)), together)

@@ -15,8 +15,10 @@ from her_robotics.building import build
 from her_robotics.config import Config
 from her_robotics.distributed import check_alike, checksum, gather, rank
 from her_robotics.rank_checkpoints import RankCheckpoints
+from her_robotics.rollout import NonFiniteError
 from her_robotics.session import Session
 from her_robotics.strict import from_mapping, merge
+from her_robotics.types import GoalObs
 
 from .helpers import GoalPoints
 
@@ -81,6 +83,36 @@ def session(
     code = run.run()
     check_alike(run.learner.shared(), "in the end")
     return code, run.learner.progress.steps, checksum(run.learner.shared())
+
+
+def not_finite(folder: Path, when: str, weights: bool) -> tuple[str, int]:
+    """A run whose second rank takes an action that is not finite: what it says, and steps that are saved.
+
+    It saves nothing before.
+
+    Args:
+        folder: of the run.
+        when: ``"training"`` or ``"testing"``.
+        weights: whether those of all ranks are not finite either.
+    """
+    config = configured({"train": {"checkpoint_seconds": 1e6}})
+    run = Session(config, folder, lambda num_envs, **_: GoalPoints(num_envs))
+    agent, calls = run.learner.agent, iter(range(10**6))
+    playing = agent if when == "training" else agent.averaged
+    act, poisoned = playing.act, next(agent.policy.parameters()).data
+
+    def spoilt(obs: GoalObs) -> np.ndarray:
+        actions = act(obs)
+        if next(calls) < 20:
+            return actions
+        if weights:
+            poisoned[:] = np.nan
+        return actions * np.nan if rank() == 1 else actions
+
+    playing.act = spoilt
+    with pytest.raises(NonFiniteError) as caught:
+        run.run()
+    return str(caught.value), steps_loaded(folder) if RankCheckpoints(folder).exist() else 0
 
 
 def trained(kinds: list[dict[str, Any]]) -> list[tuple[int, int, float]]:

@@ -125,6 +125,19 @@ def test_a_rank_that_loses_its_episodes_stays_in_step(tmp_path: Path) -> None:
     assert names_in(folder / "rank-1-of-2" / "diverged") == {"0001.npz", "0002.npz"}
 
 
+@pytest.mark.parametrize(
+    ("when", "weights", "saved"),
+    [("training", False, 120), ("training", True, 0), ("testing", False, 120)],
+)
+def test_an_action_that_is_not_finite_in_one_rank_has_all_save_what_was_learnt(
+    when: str, weights: bool, saved: int, tmp_path: Path
+) -> None:
+    first, second = as_ranks(2, rank_work.not_finite, tmp_path / "run", when, weights)
+    assert first == second
+    who = "rank 0: action is not finite in env 0 at step 6; rank 1: " if weights else "rank 1: "
+    assert first.given == (f"{who}action is not finite in env 0 at step 5", saved)
+
+
 def test_ranks_killed_between_their_checkpoints_go_on_from_the_one_that_all_have(
     tmp_path: Path,
 ) -> None:
