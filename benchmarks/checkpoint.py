@@ -2,9 +2,10 @@
 
 The learner is that of `her-robotics train fetch_push` with a replay of a million transitions, filled with
 episodes that the env played by random actions, over and over with other noise on them, so that they are
-as large as real ones and not alike. The first checkpoint writes them all; each of the others what has come
-in `--new-steps` env steps, about what is played in a minute. Training waits for all of it. Beside it
-stands what it cost to write the whole state into one file, as a plain `torch.save` does.
+as large as real ones and not alike. Nothing is on the disk then: they are written between cycles, a segment
+at a time, before the first checkpoint. Each of the others writes what has come in `--new-steps` env steps,
+about what is played in a minute. Training waits for each of these, for one after the other. Beside it stands
+what it cost to write the whole state into one file, as a plain `torch.save` does.
 """
 
 import sys
@@ -121,7 +122,12 @@ def measure(arguments: Arguments, folder: Path) -> dict[str, Any]:
     learner = build(config, env_maker(config.env))
     episodes = fill(learner, arguments.capacity)
     checkpoints = Checkpoints(folder)
-    first, first_bytes = timed(lambda: checkpoints.save(learner.state_dict()))
+    first, little = [], False
+    while not little:
+        cost, little = timed(lambda: checkpoints.write_ahead(learner.state_dict()))
+        first.append(cost)
+    first.append(timed(lambda: checkpoints.save(learner.state_dict()))[0])
+    first_bytes = _kept(folder)
     pauses: list[Cost] = []
     whole: list[Cost] = []
     sizes = []
@@ -133,15 +139,20 @@ def measure(arguments: Arguments, folder: Path) -> dict[str, Any]:
         whole.append(timed(lambda: write_sealed(folder / "whole", learner.state_dict()))[0])
     loading, state = timed(lambda: Checkpoints(folder).load())
     learner.load_state_dict(state)
-    kept = sum(path.stat().st_size for path in folder.rglob("*") if path.name != "whole")
     return {
         "transitions": len(learner.replay) * learner.task.shape.horizon,
-        "first": {**spreads([first]), "bytes": first_bytes},
+        "first": {**spreads(first), "pauses": len(first), "bytes": first_bytes},
         "incremental": {**spreads(pauses), "bytes": int(np.median(sizes))},
         "written_whole": {**spreads(whole), "bytes": (folder / "whole").stat().st_size},
-        "kept_on_disk_bytes": kept,
+        "kept_on_disk_bytes": _kept(folder),
         "loading": loading._asdict(),
     }
+
+
+def _kept(folder: Path) -> int:
+    """Bytes of the checkpoints in a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "whole"]
+    return sum(path.stat().st_size for path in files)
 
 
 def main() -> int:
@@ -155,9 +166,11 @@ def main() -> int:
         results = measure(arguments, Path(folder))
     publish("checkpoint", arguments, where, results)
     for name in ("first", "incremental", "written_whole"):
-        took, own = (results[name][kind]["median"] for kind in Cost._fields)
-        size = results[name]["bytes"] / 2**20
-        print(f"{name:>14}  {took:7.3f} s, {own:7.3f} s of the processor  {size:8.1f} MiB")
+        took, own = (results[name][kind] for kind in Cost._fields)
+        print(
+            f"{name:>14}  {took['median']:7.3f} s, at most {took['largest']:7.3f} s; {own['median']:7.3f} s "
+            f"of the processor  {results[name]['bytes'] / 2**20:8.1f} MiB"
+        )
     print(
         f"on disk {results['kept_on_disk_bytes'] / 2**20:.1f} MiB for the last two, episodes once"
     )

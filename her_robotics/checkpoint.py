@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from .agents import AGENTS, Policy
@@ -84,6 +85,22 @@ class Checkpoints:
         self._remove_unneeded()
         return size + sum(each.bytes_written for each in self._replays.values()) - before
 
+    def write_ahead(self, state: dict[str, Any]) -> bool:
+        """Write some of the episodes that the next checkpoint needs, if it would have many to write.
+
+        Whether it then has few.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
+        few = []
+
+        def write(name: str, replay: dict[str, Any]) -> None:
+            few.append(self._files_of(name).write_ahead(replay["added"], _episodes(replay)))
+
+        _exchanged(state, _is_replay, write)
+        return all(few)
+
     def held(self) -> set[int]:
         """Env steps of those that are whole."""
         steps = set()
@@ -128,7 +145,7 @@ class Checkpoints:
             raise CheckpointError(f"{path} is not a checkpoint: {first_line(error)}") from error
 
     def _write_episodes(self, name: str, replay: dict[str, Any]) -> dict[str, Any]:
-        parts = {part: replay[part].cpu().numpy() for part in Episodes._fields}
+        parts = _episodes(replay)
         rest = {key: value for key, value in replay.items() if key not in parts}
         return {**rest, _NAMED: self._files_of(name).write(replay["added"], parts)}
 
@@ -187,6 +204,11 @@ def _is_replay(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() >= {"added", *Episodes._fields}
 
 
+def _episodes(replay: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The episodes in what ``Replay.state_dict`` gives."""
+    return {part: replay[part].cpu().numpy() for part in Episodes._fields}
+
+
 def _names_episodes(value: Any) -> bool:
     return isinstance(value, dict) and _NAMED in value
 
@@ -194,7 +216,7 @@ def _names_episodes(value: Any) -> bool:
 def _exchanged(
     value: Any,
     which: Callable[[Any], bool],
-    exchange: Callable[[str, dict[str, Any]], dict[str, Any]],
+    exchange: Callable[[str, dict[str, Any]], Any],
     name: str = "",
 ) -> Any:
     """A nested state with each dict that ``which`` picks exchanged; where it stands is its name."""

@@ -15,8 +15,9 @@ import numpy as np
 
 from .files import append_bytes
 
-LARGEST = 2**23
-"""Bytes after which a segment is added to no more, unless one episode alone takes as many."""
+LARGEST = 2**22
+"""Bytes after which a segment is added to no more, unless one episode alone takes as many. Training does
+not wait for more of them at once."""
 KINDS = ("float32", "float64", "uint8", "int64")
 """Types of numbers that episodes may consist of."""
 
@@ -68,22 +69,48 @@ class EpisodeFiles:
             OSError: if they cannot be written; what was written before stays valid.
         """
         stored = len(next(iter(episodes.values())))
-        oldest = added - stored
-        end = self.segments[-1].end if self.segments else oldest
-        if not oldest <= end <= added:  # what has come since has overwritten all that is written
-            self.segments, end = [], oldest
-        self.segments = [segment for segment in self.segments if segment.end > oldest]
+        end = self._written(added, stored)
         while end < added:
             end = self._append(end, added, episodes, stored)
         parts = {name: (str(part.dtype), part.shape[1:]) for name, part in episodes.items()}
         named = [tuple(segment) for segment in self.segments]
         return {"stored": stored, "parts": parts, "segments": named}
 
+    def write_ahead(self, added: int, episodes: Mapping[str, np.ndarray]) -> bool:
+        """Write a segment of those that are not written yet, if they are more than one takes.
+
+        Args:
+            added: as for ``write``.
+            episodes: as for ``write``.
+
+        Returns:
+            Whether what is left to ``write`` is no more than that.
+
+        Raises:
+            OSError: as ``write``.
+        """
+        stored = len(next(iter(episodes.values())))
+        if not stored:
+            return True
+        end, few = self._written(added, stored), LARGEST // _size(episodes)
+        if added - end > few:
+            end = self._append(end, added, episodes, stored)
+        return added - end <= few
+
+    def _written(self, added: int, stored: int) -> int:
+        """Number of the first episode that is not written yet; segments of none that is stored are let go."""
+        oldest = added - stored
+        end = self.segments[-1].end if self.segments else oldest
+        if not oldest <= end <= added:  # what has come since has overwritten all that is written
+            self.segments, end = [], oldest
+        self.segments = [segment for segment in self.segments if segment.end > oldest]
+        return end
+
     def _append(
         self, first: int, added: int, episodes: Mapping[str, np.ndarray], stored: int
     ) -> int:
         """Write episodes from number ``first`` on, as many as one segment takes; where they end."""
-        size = sum(part.nbytes for part in episodes.values()) // stored
+        size = _size(episodes)
         most = max(1, LARGEST // size)
         fresh = not self.segments or self._running is None or self.segments[-1].count >= most
         if fresh:
@@ -153,6 +180,11 @@ class EpisodeFiles:
 
     def _path(self, serial: int) -> Path:
         return self._folder / f"{serial:06d}.episodes"
+
+
+def _size(episodes: Mapping[str, np.ndarray]) -> int:
+    """Bytes of one episode."""
+    return sum(part[:1].nbytes for part in episodes.values())
 
 
 def _records(episodes: Mapping[str, np.ndarray], slots: np.ndarray) -> bytes:

@@ -46,6 +46,17 @@ class RankCheckpoints:
                 _refuse_failures(first_line(error))
             raise
 
+    def write_ahead(self, state: dict[str, Any]) -> bool:
+        """Write some of what this rank's next checkpoint needs, if it is much; whether little is left.
+
+        What the disk does not take is left, too: the checkpoint is to tell.
+        """
+        try:
+            self.own.mkdir(parents=True, exist_ok=True)
+            return self._kept.write_ahead(state)
+        except OSError:
+            return True
+
     def exist(self) -> bool:
         """Whether there are any to go on from."""
         return has_checkpoint(self._folder) if size() == 1 else self._latest() is not None

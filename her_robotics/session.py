@@ -131,8 +131,10 @@ class Session:
 
         def on_cycle() -> None:
             bar.advance()
-            due = time.monotonic() - self._checkpointed > self.config.train.checkpoint_seconds
-            if gather("whether to save", due)[0] or progress.steps >= budget:
+            little = self._checkpoints.write_ahead(self.learner.state_dict())
+            since = time.monotonic() - self._checkpointed
+            due = little and since > self.config.train.checkpoint_seconds
+            if all(gather("whether to save", due)) or progress.steps >= budget:
                 self._save()
 
         def agreed() -> bool:

@@ -75,13 +75,19 @@ def warned(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @settings(deadline=None, max_examples=40)
-@given(story=st.lists(st.integers(0, 2 * ROOM + 1), min_size=1, max_size=8), resumed=st.booleans())
+@given(
+    story=st.lists(st.integers(0, 2 * ROOM + 1), min_size=1, max_size=8),
+    resumed=st.booleans(),
+    ahead=st.integers(0, 3),
+)
 def test_of_any_story_the_last_two_checkpoints_can_be_read_and_no_more_is_kept(
-    tmp_path_factory: pytest.TempPathFactory, story: list[int], resumed: bool
+    tmp_path_factory: pytest.TempPathFactory, story: list[int], resumed: bool, ahead: int
 ) -> None:
     run = Run(tmp_path_factory.mktemp("run"))
     for count in story:
         run.add(count)
+        for _ in range(ahead):
+            run.checkpoints.write_ahead(run.state())
         run.save()
         if resumed:
             run.checkpoints = Checkpoints(run.folder)
@@ -103,6 +109,27 @@ def test_a_checkpoint_costs_what_is_new_in_it(run: Run) -> None:
     without = run.save()
     assert without == (run.folder / CHECKPOINT).stat().st_size
     assert without - first == -ROOM * SIZE
+
+
+def test_of_many_new_episodes_a_segment_is_written_at_a_time_and_a_checkpoint_has_no_more_to_write(
+    run: Run,
+) -> None:
+    run.add(ROOM)
+    told, sizes = [], []
+    for _ in range(3):
+        told.append(run.checkpoints.write_ahead(run.state()))
+        sizes.append(sum(path.stat().st_size for path in segments(run.folder)))
+    assert told == [False, True, True]
+    assert sizes == [3 * SIZE, 6 * SIZE, 6 * SIZE]
+    assert run.save() == SIZE + (run.folder / CHECKPOINT).stat().st_size
+    # What was written ahead is overwritten in the ring before a checkpoint has asked for it.
+    for _ in range(3):
+        run.add(ROOM)
+        run.checkpoints.write_ahead(run.state())
+    assert same(Checkpoints(run.folder).load(), run.saved[-1])
+    run.save()
+    assert same(Checkpoints(run.folder).load(), run.saved[-1])
+    assert sum(path.stat().st_size for path in segments(run.folder)) <= (2 * ROOM + 4) * SIZE
 
 
 @pytest.mark.parametrize("which", ["checkpoint", "segment"])

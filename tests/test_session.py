@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from envs.camera import RenderingError
+from her_robotics import episode_files
 from her_robotics.checkpoint import (
     CARD,
     CHECKPOINT,
     EPISODES,
     PREVIOUS,
     WEIGHTS,
+    Checkpoints,
     load_checkpoint,
     load_policy,
     save_checkpoint,
@@ -311,6 +313,27 @@ def test_a_full_disk_is_told_in_one_line(limit: int, tmp_path: Path) -> None:
     assert outcome.code in (1, 2)
     assert outcome.err.splitlines()[-1].startswith("her-robotics: error: ")
     assert not list(tmp_path.rglob("*partial*"))
+
+
+def test_episodes_are_written_as_they_come_also_where_checkpoints_are_seldom(
+    tmp_path: Path, whole: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, folder = tiny(REACH, train={"checkpoint_seconds": 1e6}), tmp_path / "run"
+    saved: list[int] = []
+
+    def save(checkpoints: Checkpoints, state: Any, agree: Any) -> int:
+        saved.append(real(checkpoints, state, agree))
+        return saved[-1]
+
+    real = Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", save)
+    shape = start(config).task.shape
+    monkeypatch.setattr(episode_files, "LARGEST", 3 * 4 * shape.floats)
+    assert run(config, folder) == 0
+    assert len(saved) == 1
+    assert saved[0] <= (folder / CHECKPOINT).stat().st_size + episode_files.LARGEST
+    assert load_checkpoint(folder)["replay"]["added"] == 12
+    assert (folder / METRICS).read_bytes() == (whole["reach"] / METRICS).read_bytes()
 
 
 def spoil_config(folder: Path) -> None:
