@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from her_robotics.building import read_task
 from her_robotics.cli.making import env_maker
 from her_robotics.config import load_task_config, shipped_tasks
-from her_robotics.health import machine
+from her_robotics.health import machine, software
 from her_robotics.health.training import filled
 from her_robotics.video import VideoError, read_video, write_video
 
@@ -45,11 +46,21 @@ def examined(
     return run.returncode, report["checks"]
 
 
+def is_a_command(mend: str) -> bool:
+    """Whether a shell would know what to do: it is one line, with nothing to be filled in."""
+    bare = re.sub(r"'[^']*'", "", mend)
+    programs = re.findall(r"(?:^|&& |\| )(?:\w+=\S+ )?(\S+)", bare)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    known = all(each in ("export", "unset") or shutil.which(each, path=path) for each in programs)
+    return known and not re.search(r"\n|[<>]|\b[A-Z]{3,}\b(?!=)", bare)
+
+
 def told(name: str, code: int, checks: Mapping[str, Any]) -> str:
     """What a broken thing's check says and how it is to be mended, in one line each."""
     finding = checks[name]
     assert (code, finding["status"]) == (1, "fail")
-    assert len(finding["says"].splitlines()) == len(finding["mend"].splitlines()) == 1
+    assert len(finding["says"].splitlines()) == 1
+    assert is_a_command(finding["mend"])
     return f"{finding['says']} -> {finding['mend']}"
 
 
@@ -70,6 +81,8 @@ def test_this_machine_is_fit_to_train_and_every_check_says_so(tmp_path: Path) ->
     assert code == 0, checks
     assert all(finding["status"] in ("pass", "note") for finding in checks.values())
     assert all(finding["says"] for finding in checks.values())
+    for finding in checks.values():
+        assert finding["status"] == "pass" or is_a_command(finding["mend"])
     tasks = {name: checks[name]["figures"] for name in shipped_tasks()}
     assert all(figures["env_steps_per_second"] > 20 for figures in tasks.values())
     assert tasks["fetch_reach"]["seconds"] < tasks["fetch_push"]["seconds"]
@@ -104,8 +117,40 @@ def test_threads_that_are_too_many_or_no_number_are_told(value: str) -> None:
     assert said.endswith(f"export OMP_NUM_THREADS={machine.cores()}")
 
 
-def test_a_folder_for_runs_that_cannot_be_written_is_told() -> None:
+def test_a_folder_for_runs_that_cannot_be_written_is_told_with_one_that_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "cannot be written" in fault_here("disk", "--out", "/proc/self/runs")
+    monkeypatch.chdir("/proc/self")
+    monkeypatch.setenv("HOME", str(tmp_path / "a home"))
+    said = fault_here("disk")
+    assert said.endswith(f"-> her-robotics doctor --out '{tmp_path}/a home/runs'")
+
+
+def test_a_python_that_is_too_old_is_told_with_what_makes_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(software, "LEAST_PYTHON", (9, 99))
+    assert "older than 9.99 -> rm -rf .venv && PYTHON=python9.99 " in fault_here("python")
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (ModuleNotFoundError("no yaml", name="yaml.nodes"), "PyYAML"),
+        (ValueError("anything"), "--constraint constraints.txt --editable ."),
+    ],
+)
+def test_a_check_that_fails_itself_names_what_to_install_again(
+    error: Exception, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(machine, "scratch", fail)
+    said = fault_here("scratch")
+    assert f"could not be checked: {type(error).__name__}" in said
+    assert said.endswith(f"-m pip install --force-reinstall {what}")
 
 
 def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
@@ -194,7 +239,10 @@ def test_too_little_memory_or_disk_is_told_with_what_would_fit(
     share = capacity / load_task_config("fetch_push").train.steps
     assert share * largest + machine.PROGRAM <= 1.1 * free
     room = shutil.disk_usage(tmp_path).free
-    assert machine.disk(tmp_path, {"fetch_push": room}).status == "fail"
+    finding = machine.disk(tmp_path, {"fetch_push": room})
+    assert finding.status == "fail"
+    assert is_a_command(finding.mend)
+    assert is_a_command(machine.memory({"fetch_push": 10**15}).mend)
     assert machine.disk(tmp_path, {"fetch_push": 1}).status == "pass"
 
 

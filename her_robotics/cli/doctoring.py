@@ -125,7 +125,7 @@ def _guarded(check: Callable[[Patient], Finding], patient: Patient) -> Finding:
         return check(patient)
     except Exception as error:  # anything on this machine may be broken
         said = f"could not be checked: {type(error).__name__}: {first_line(error)}"
-        return failed(said, "mend what fails above, then run her-robotics doctor again")
+        return failed(said, software.reinstalling(error))
 
 
 def _judged(verdict: physics_health.Verdict) -> Finding:

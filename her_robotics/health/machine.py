@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -18,7 +19,6 @@ FILMS = 64 * 2**20
 LEAST_SHARE = 0.1
 """Share of a run's transitions below which a smaller replay is no advice."""
 PROBE = "x" * 2**20
-ELSEWHERE = "her-robotics doctor --out DIR, and train --out DIR/NAME"
 
 
 def cores() -> int:
@@ -89,7 +89,9 @@ def memory(needs: dict[str, int]) -> Finding:
     if free < largest + PROGRAM:
         share = max(0.0, (free - PROGRAM) / largest)
         if share < LEAST_SHARE:
-            return failed(f"{said}: too little to train in", "ps -eo rss,args --sort -rss | head")
+            return failed(
+                f"{said}: too little to train in", "ps -eo pid,rss,args --sort -rss | head"
+            )
         capacity = int(share * load_task_config(task).train.steps)
         return failed(said, f"her-robotics train {task} --replay.capacity {capacity}", free=free)
     return passed(said, free=free)
@@ -102,25 +104,42 @@ def disk(folder: Path, needs: dict[str, int]) -> Finding:
         folder: where runs are to be.
         needs: bytes of replay that a task's run fills, which its checkpoint keeps.
     """
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    there, (task, largest) = _existing(folder), max(needs.items(), key=lambda item: item[1])
+    needed = largest + FILMS
     probe = there / f".her-robotics-{os.getpid()}.probe"
     try:
         write_text(probe, PROBE)
         if probe.read_text() != PROBE:
-            return failed(f"{there} gives back other than was written", ELSEWHERE)
-        room = os.statvfs(there)
+            return failed(f"{there} gives back other than was written", _elsewhere(there, needed))
+        free = _free(there)
     except OSError as error:
         why = error.strerror or first_line(error)
-        return failed(f"{there} cannot be written: {why}", ELSEWHERE)
+        return failed(f"{there} cannot be written: {why}", _elsewhere(there, needed))
     finally:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
-    free, (task, largest) = room.f_bavail * room.f_frsize, max(needs.items(), key=lambda n: n[1])
-    needed = largest + FILMS
     said = f"{_size(free)} free in {there.resolve()}; {task} takes the most, {_size(needed)}"
     if free < needed:
-        return failed(said, ELSEWHERE)
+        return failed(said, _elsewhere(there, needed))
     return passed(said, free=free)
+
+
+def _elsewhere(there: Path, needed: int) -> str:
+    """The command that looks at a place for runs that has room; or else at what takes it ``there``."""
+    for place in (Path("runs"), Path.home() / "runs", Path(tempfile.gettempdir()) / "runs"):
+        other = _existing(place)
+        if not other.samefile(there) and os.access(other, os.W_OK) and _free(other) >= needed:
+            return f"her-robotics doctor --out {shlex.quote(str(place))}"
+    return f"du -xh --max-depth 2 {shlex.quote(str(there))} | sort -h | tail"
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
+def _free(folder: Path) -> int:
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize
 
 
 def scratch() -> Finding:

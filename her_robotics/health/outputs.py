@@ -53,6 +53,6 @@ def wandb() -> Finding:
     mode = wandb_mode(None)
     if mode == "offline":
         said = f"{version}: runs are tracked offline, in their folder, as no account is set up"
-        return noted(said, "wandb login (or `wandb sync` a run's folder later)")
+        return noted(said, "wandb login")
     state = "online: an account is set up" if mode == "online" else "disabled by WANDB_MODE"
     return passed(f"{version}, {state}")

@@ -24,7 +24,7 @@ def python() -> Finding:
         wanted = ".".join(map(str, LEAST_PYTHON))
         return failed(
             f"Python {platform.python_version()} is older than {wanted}",
-            f"PYTHON=python{wanted} scripts/setup.sh",
+            f"rm -rf .venv && PYTHON=python{wanted} bash scripts/setup.sh",
         )
     return passed(f"{platform.python_version()}, {platform.system()} {platform.machine()}")
 
@@ -47,6 +47,14 @@ def packages() -> Finding:
     return passed(
         f"{shown}, and {len(found) - len(named)} more, all in pyproject's ranges", versions=found
     )
+
+
+def reinstalling(error: Exception) -> str:
+    """The command that most likely mends what ``error`` tells of: it installs a package again, or all."""
+    module = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    owners = metadata.packages_distributions().get(module)
+    what = owners[0] if owners else "--constraint constraints.txt --editable ."
+    return f"{sys.executable} -m pip install --force-reinstall {what}"
 
 
 def configs() -> Finding:
