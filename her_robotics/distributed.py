@@ -200,7 +200,7 @@ def failing_together(kind: type[Exception]) -> Generator[None]:
             raise
         said = first_line(error)
     errors = [
-        f"rank {number}: {each}" for number, each in enumerate(gather("faults", said)) if each
+        f"rank {number}: {each}" for number, each in enumerate(gather("errors", said)) if each
     ]
     if errors:
         raise kind("; ".join(errors))

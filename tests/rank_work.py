@@ -115,6 +115,13 @@ def not_finite(folder: Path, when: str, weights: bool) -> tuple[str, int]:
     return str(caught.value), steps_loaded(folder) if RankCheckpoints(folder).exist() else 0
 
 
+def begun(arguments: list[str], folder: Path) -> int:
+    """A run as the command line asks for it; its exit code."""
+    from her_robotics.cli.training import begin, configure_line  # which not all ranks need
+
+    return begin(configure_line(arguments), folder).run()
+
+
 def trained(kinds: list[dict[str, Any]]) -> list[tuple[int, int, float]]:
     """Of each kind of learner: its seed's first noise, weights before and after a few cycles."""
     found = []

@@ -1,6 +1,7 @@
 import errno
 import platform
 import re
+import shutil
 import subprocess
 from datetime import datetime
 from importlib import metadata
@@ -25,7 +26,7 @@ from her_robotics.run_folder import (
     read_config,
     versions,
 )
-from her_robotics.strict import ConfigError, from_mapping
+from her_robotics.strict import ConfigError, from_mapping, merge
 
 from .runs import command, debug_run, names_in, the_one_line, tiny
 
@@ -189,3 +190,29 @@ def test_a_configuration_that_was_spoilt_is_refused_by_file_and_setting(
     assert named in message
     assert str(tmp_path / CONFIG) in message
     assert len(message.splitlines()) == 1
+
+
+IMAGES = {"env": {"task": "fetch_reach", "goal": "image"}}
+
+
+@pytest.mark.parametrize("path", ["/etc", "/dev/zero", "../..", "~"])
+@pytest.mark.parametrize(
+    ("section", "name", "changes"),
+    [
+        ("train", "teacher", {}),
+        ("env", "encoder", IMAGES),
+        ("env", "observer", {"env": {"task": "fetch_reach", "observation": "image"}}),
+    ],
+)
+def test_a_configuration_that_leads_out_of_the_run_to_what_is_not_ours_is_refused(
+    section: str, name: str, changes: dict[str, Any], path: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(debug_run().folder / CHECKPOINT, folder)
+    told = yaml.safe_load((debug_run().folder / CONFIG).read_text())
+    told = merge(merge(told, changes), {section: {name: path}})
+    (folder / CONFIG).write_text(yaml.safe_dump(told))
+    line = the_one_line(command("train", "--resume", folder))
+    assert path in line
+    assert names_in(folder) == {CHECKPOINT, CONFIG}

@@ -19,7 +19,7 @@ commands:
   train [TASK] [OPTIONS]     train a policy; TASK is one of
                              {tasks}
   train --env ID [OPTIONS]   train in any Gymnasium goal env
-  train --resume RUN         go on with a stopped run
+  train --resume RUN         go on with a stopped run, or with any to more steps
   eval RUN [OPTIONS]         test a trained policy on fresh episodes
   play RUN [OPTIONS]         watch a trained policy, also at a goal of your own
   record RUN [OPTIONS]       film a trained policy
