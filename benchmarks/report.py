@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import platform
+import shlex
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
@@ -105,7 +106,7 @@ def _command(name: str, given: list[str]) -> str:
             skip = argument != "--json"
         elif argument.partition("=")[0] not in OUTPUT_FLAGS:
             kept.append(argument)
-    return " ".join(["python", "-m", f"benchmarks.{name}", *kept])
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *kept])
 
 
 def _cpu_model() -> str:
