@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import tyro
 
+import envs
 from benchmarks.rank_parity import compared
 from benchmarks.rank_processes import as_ranks
 from benchmarks.report import machine, publish
@@ -92,8 +93,9 @@ def train(given: Arguments, size: int) -> dict[str, Any]:
         else:
             command += [given.task, "--out", str(folder), "--seed", str(given.seed)]
             command += ["--train.steps", str(given.steps), "--wandb", "disabled"]
-            command += ["--video.enabled", "false", "--env.num-threads", "1"]
-            command += ["--train.torch-threads", "1", *given.options.split()]
+            command += ["--video.enabled", "false", "--train.torch-threads", "1"]
+            command += ["--env.num-threads", "1"] if given.task in envs.TASKS else []
+            command += given.options.split()
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder.with_suffix(".log").open("a") as log:
             if run(command, stdout=log, stderr=log, check=False).returncode:

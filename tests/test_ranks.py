@@ -12,7 +12,7 @@ from benchmarks.rank_processes import Ended, as_ranks
 from her_robotics.checkpoint import CARD, CHECKPOINT, EPISODES, PREVIOUS, WEIGHTS, load_policy
 from her_robotics.config import AgentConfig
 from her_robotics.distributed import gather, own_seed, rank, share, size
-from her_robotics.run_folder import METRICS
+from her_robotics.run_folder import METRICS, read_config
 
 from . import rank_work
 from .runs import names_in, rows
@@ -108,6 +108,19 @@ def test_a_rank_that_is_killed_ends_the_others_at_once_and_the_run_resumes(
     assert codes(as_ranks(2, rank_work.session, folder, WHOLE_RUN, None, True)) == [0, 0]
     assert (folder / METRICS).read_bytes() == (whole / METRICS).read_bytes()
     assert (folder / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+
+
+def test_ranks_that_go_on_to_more_steps_equal_those_that_were_to_make_them(
+    tmp_path: Path, whole: Path
+) -> None:
+    folder = tmp_path / "run"
+    ended = as_ranks(2, rank_work.session, folder, {"train": {"steps": 180}})
+    assert codes(ended) == [0, 0]
+    assert [row["step"] for row in rows(folder / METRICS)] == [120, 180]
+    assert codes(as_ranks(2, rank_work.session, folder, WHOLE_RUN, None, True)) == [0, 0]
+    assert read_config(folder).train.steps == 300
+    for name in (METRICS, WEIGHTS):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_a_rank_that_does_not_answer_is_missed_after_the_timeout(tmp_path: Path) -> None:
