@@ -2,7 +2,8 @@
 
 Stable-Baselines3 updates the same networks on the same replayed episodes in the same process, in
 rounds that alternate with ours. Its observations are float32 here, as ours are stored; the float64
-of the Fetch envs would slow it down.
+of the Fetch envs would slow it down. What an update cannot be faster than are its matrix products: they
+are timed beside it, each alone, by the faster of torch's two ways to multiply.
 
 Run from the repository's root on a quiet machine: ``python -m benchmarks.update_speed``.
 """
@@ -19,11 +20,13 @@ import tyro
 from stable_baselines3 import DDPG as BaselineDDPG
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
+from torch import nn
 from tqdm import tqdm
 
 from benchmarks.report import at_least, machine, publish, spread
 from envs import HORIZON, find_task
 from her_robotics.agents import DDPG
+from her_robotics.backprop import ONEDNN, product
 from her_robotics.building import read_task
 from her_robotics.config import AgentConfig
 from her_robotics.relabel import STRATEGIES
@@ -182,11 +185,45 @@ def subjects(arguments: Arguments) -> dict[str, Callable[[], Any]]:
     return {
         "ours_sample": lambda: replay.sample(size),
         "ours_update": lambda: agent.update(batch),
+        "ours_products": products(agent, size),
         "ours_sample_and_update": lambda: agent.update(replay.sample(size)),
         "sb3_sample": lambda: buffer.sample(size),
         "sb3_update": lambda: train_theirs(ready),
         "sb3_sample_and_update": lambda: train_theirs(buffer),
     }
+
+
+def products(agent: DDPG, rows: int) -> Callable[[], None]:
+    """All matrix products of an update of ``rows`` transitions, with nothing between them.
+
+    Forward go both targets, critic and actor, and the critic once more at the actor's actions; back, to
+    all weights and to the inputs of all layers but the first, and once more through the critic to actions.
+    """
+
+    def layers(module: nn.Module) -> list[tuple[int, int]]:
+        found = [each for each in module.modules() if isinstance(each, nn.Linear)]
+        return [(each.in_features, each.out_features) for each in found]
+
+    actor, critic = layers(agent.policy.actor), layers(agent.critics[0])
+    forward = [(rows, i, o) for i, o in 2 * actor + 3 * critic]
+    pulled = [(rows, o, i) for i, o in actor[1:] + critic[1:] + critic]
+    weights = [(o, rows, i) for i, o in actor + critic]
+    pairs = [(torch.randn(n, k), torch.randn(m, k)) for n, k, m in forward + pulled + weights]
+
+    def plain(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.mm(a, b.t())
+
+    def faster(pair: tuple[torch.Tensor, torch.Tensor]) -> Callable[..., torch.Tensor]:
+        ways = (plain, product) if ONEDNN else (plain,)
+        return min(ways, key=lambda way: milliseconds(lambda: way(*pair), 50))
+
+    fastest = [faster(pair) for pair in pairs]
+
+    def run() -> None:
+        for pair, multiply in zip(pairs, fastest, strict=True):
+            multiply(*pair)
+
+    return run
 
 
 def milliseconds(call: Callable[[], Any], calls: int) -> float:
@@ -213,13 +250,14 @@ def measure(arguments: Arguments) -> dict[str, Any]:
 
 
 def summary(rounds: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Milliseconds of each subject, and how many times longer Stable-Baselines3 takes."""
+    """Milliseconds of each subject; how much longer Stable-Baselines3 takes, and ours than its products."""
     pairs = ("sample", "update", "sample_and_update")
     return {
         "milliseconds": {name: spread(values) for name, values in rounds.items()},
         "sb3_over_ours": {
             pair: spread(rounds[f"sb3_{pair}"] / rounds[f"ours_{pair}"]) for pair in pairs
         },
+        "update_over_products": spread(rounds["ours_update"] / rounds["ours_products"]),
         "targets": TARGETS,
         "torch_threads": torch.get_num_threads(),
         "rounds": {name: values.round(4).tolist() for name, values in rounds.items()},
@@ -240,6 +278,8 @@ def main() -> None:
             print(f"{name:<22}  {times['median']:7.3f} ms")
         for name, ratio in results["sb3_over_ours"].items():
             print(f"{name}: Stable-Baselines3 takes {ratio['median']:.2f} times as long as ours")
+        ratio = results["update_over_products"]["median"]
+        print(f"our update takes {ratio:.2f} times as long as its matrix products alone")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,11 @@ def flatten(module: nn.Module) -> nn.Parameter:
     return flat
 
 
+def product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """a bᵀ + bias, ``(n, k), (m, k), (m,) -> (n, m)``, by oneDNN; only where ``ONEDNN``."""
+    return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+
+
 class Graph:
     """Any module, differentiated by autograd."""
 
@@ -148,18 +153,13 @@ class _WideLinear:
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         self._input = values
-        return _product(values, self._weight, self._bias)
+        return product(values, self._weight, self._bias)
 
     def backward(self, gradient: torch.Tensor, parameters: bool, inputs: bool) -> torch.Tensor:
         if parameters:
-            _gradient(self._weight).copy_(_product(gradient.t(), self._input.t()))
+            _gradient(self._weight).copy_(product(gradient.t(), self._input.t()))
             torch.sum(gradient, dim=0, out=_gradient(self._bias))
-        return _product(gradient, self._weight.t()) if inputs else gradient
-
-
-def _product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """a bᵀ + bias, ``(n, k), (m, k), (m,) -> (n, m)``, by oneDNN."""
-    return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+        return product(gradient, self._weight.t()) if inputs else gradient
 
 
 def _linear(layer: nn.Linear, batch_size: int) -> _Linear | _WideLinear:
