@@ -147,6 +147,7 @@ def _build_replay(config: Config, task: Task, device: torch.device, seed: int) -
         config.agent.lookahead,
         config.agent.td_lambda,
         config.replay.blur,
+        config.replay.scatter,
     )
 
 

@@ -97,6 +97,9 @@ class ReplayConfig:
     blur: NonNegative = 0.0
     """How far goals are moved at random before rewards are judged by them, in standard deviations of
     the desired goals: rewards then rise over a width and not at an edge, and policies aim well inside."""
+    scatter: NonNegative = 0.0
+    """How far hindsight goals are moved at random from what was achieved, in the same unit: critics then
+    learn what near misses are worth."""
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ class DeviceReplay(Replay):
         drawn_episode, drawn_step, parts = self._draw(self.generator, batch_size)
         episode, step = self._send(np.stack([drawn_episode, drawn_step]))
         goal = self._relabelled(parts)
+        if self._scatter:
+            goal = goal + self._send(self._offsets(parts))
         judged = goal
         if self._blur:
             noise = self.generator.standard_normal(tuple(goal.shape), dtype=np.float32)

@@ -36,6 +36,11 @@ def refuse_misfits(config: Config, task: Task) -> None:
         raise UserError(
             f"agent.td_lambda = {config.agent.td_lambda} needs agent.lookahead above 1: the steps it spans"
         )
+    if config.replay.scatter and config.env.goal == "image":
+        raise UserError(
+            f"replay.scatter = {config.replay.scatter} moves goals, and with env.goal = image there are no "
+            "pictures of where they come to: set it to 0"
+        )
     if choices is not None:
         plain = ExplorationConfig()
         _refuse_changed("exploration", config.exploration, plain, CONTINUOUS, "to discrete actions")

@@ -23,6 +23,8 @@ class Replay:
         td_lambda: probability of looking one step further, for TD(λ); 0 looks as far as it may.
         blur: how far the goals that rewards are judged by are moved at random, in standard deviations of
             the desired goals: rewards then rise over a width instead of at an edge.
+        scatter: how far hindsight goals are moved at random from what was achieved, in the same unit: values
+            are then learnt on both sides of the edge of success, and not at its centre alone.
 
     Raises:
         ValueError: if ``capacity`` is less than one episode.
@@ -39,13 +41,15 @@ class Replay:
         lookahead: int = 0,
         td_lambda: float = 0.0,
         blur: float = 0.0,
+        scatter: float = 0.0,
     ):
         self.shape, self._lookahead, self._td_lambda = shape, lookahead, td_lambda
         self.max_episodes = capacity // shape.horizon
         if self.max_episodes < 1:
             raise ValueError(f"capacity {capacity} holds no episode of {shape.horizon} steps")
         self._strategy, self._k, self._reward = strategy, k, reward
-        self._blur, self._goal_deviation = blur, np.zeros(shape.goal, np.float32)
+        self._blur, self._scatter = blur, scatter
+        self._goal_deviation = np.zeros(shape.goal, np.float32)
         self.generator = np.random.default_rng(seed)
         count, steps = self.max_episodes, shape.horizon
         self._data = Episodes(
@@ -96,6 +100,8 @@ class Replay:
         """
         episode, step, goals = self._draw(self.generator, batch_size)
         goal = self._goals(goals)
+        if self._scatter:
+            goal += self._offsets(goals)
         judged = self._blurred(goal)
         batch = self._gather(episode, step, goal, judged)
         if self._lookahead < 2:
@@ -160,8 +166,15 @@ class Replay:
         noise = self.generator.standard_normal(goal.shape, dtype=np.float32)
         return goal + self._blur * self._goal_deviation * noise
 
+    def _offsets(self, goals: list[GoalIndex]) -> np.ndarray:
+        """How far goals are moved, ``(b, g)``: those of hindsight at random, desired ones not at all."""
+        hindsight = ~np.stack([part.desired for part in goals], axis=1)
+        moved = hindsight.repeat(self.shape.goal // self.shape.parts, axis=1)
+        noise = self.generator.standard_normal(moved.shape, dtype=np.float32)
+        return moved * (self._scatter * self._goal_deviation) * noise
+
     def _measure_goals(self) -> None:
-        if self._blur and len(self):
+        if (self._blur or self._scatter) and len(self):
             self._goal_deviation = self._data.desired_goal[: len(self)].std(axis=0)
 
     def _gather(

@@ -95,7 +95,7 @@ def episodes(count: int, seed: int, shape: EpisodeShape = SHAPE) -> Episodes:
 def settings(
     strategy: str = "future", shape: EpisodeShape = SHAPE, reward: Any = KNOWN, **ahead: Any
 ) -> tuple[Any, ...]:
-    given = {"lookahead": 3, "td_lambda": 0.0, "blur": 0.2, **ahead}
+    given = {"lookahead": 3, "td_lambda": 0.0, "blur": 0.2, "scatter": 0.0, **ahead}
     return shape, 60, STRATEGIES[strategy], 4.0, reward, 7, *given.values()
 
 
@@ -106,7 +106,14 @@ def flat(batch: Batch) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize(
     "ahead",
-    [{"lookahead": 0}, {}, {"td_lambda": 0.5}, {"blur": 0.0}, {"reward": share_beyond}],
+    [
+        {"lookahead": 0},
+        {},
+        {"td_lambda": 0.5},
+        {"blur": 0.0},
+        {"scatter": 0.3},
+        {"reward": share_beyond},
+    ],
 )
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_batches_for_a_device_are_those_of_the_host_to_the_last_bit(
