@@ -11,6 +11,7 @@ from her_robotics.building import build, read_task
 from her_robotics.checkpoint import load_checkpoint, save_checkpoint
 from her_robotics.errors import UserError
 from her_robotics.learner import Progress
+from her_robotics.refusals import refuse_misfits
 from her_robotics.strict import merge
 from her_robotics.types import Task
 
@@ -158,6 +159,13 @@ def test_a_relay_is_refused_where_nothing_is_to_be_moved(env: dict[str, str]) ->
 def test_td_lambda_without_steps_to_span_is_refused() -> None:
     with pytest.raises(UserError, match=r"td_lambda = 0\.5 needs agent\.lookahead above 1"):
         start(tiny(agent={"td_lambda": 0.5}))
+
+
+def test_goals_with_pictures_are_not_scattered(make_env: MakeEnv) -> None:
+    task, config = read_task(make_env("fetch_push")), tiny(PUSH, replay={"scatter": 0.1})
+    refuse_misfits(config, task)
+    with pytest.raises(UserError, match=r"replay\.scatter = 0\.1 moves goals, .* set it to 0"):
+        refuse_misfits(replace(config, env=replace(config.env, goal="image")), task)
 
 
 def test_the_threads_asked_for_are_used() -> None:
