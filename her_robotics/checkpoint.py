@@ -20,13 +20,13 @@ from .errors import first_line
 from .files import replacing
 from .sealed import read_sealed, write_sealed
 from .strict import from_mapping, shown, to_mapping
-from .types import Episodes, EpisodeShape
+from .types import EpisodeShape
 from .weights import CheckpointError, SealedFiles
 
 CHECKPOINT, PREVIOUS, EPISODES = "checkpoint.pt", "checkpoint.previous.pt", "episodes"
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
 FILES = SealedFiles("policy", WEIGHTS, CARD)
-_NAMED = "episode_files"  # stands where a replay's episodes do in its state
+_NAMED = "episode_files"  # stands where a ring's episodes do in its state
 
 
 class SavedPolicy(NamedTuple):
@@ -58,7 +58,7 @@ class Checkpoints:
     def __init__(self, folder: Path):
         self._folder = folder
         self._newest, self._previous = folder / CHECKPOINT, folder / PREVIOUS
-        self._replays: dict[str, EpisodeFiles] = {}
+        self._rings: dict[str, EpisodeFiles] = {}
         self._needed: dict[str, list[Segment]] | None = None  # by the last checkpoint that is whole
         self._newest_is_whole = True
 
@@ -72,8 +72,8 @@ class Checkpoints:
         Raises:
             OSError: if it cannot be written (torch says RuntimeError to some of these).
         """
-        before = sum(each.bytes_written for each in self._replays.values())
-        small = _exchanged(state, _is_replay, self._write_episodes)
+        before = sum(each.bytes_written for each in self._rings.values())
+        small = _exchanged(state, _is_ring, self._write_episodes)
         with replacing(self._newest) as aside:
             write_sealed(aside, small)
             size = aside.stat().st_size
@@ -83,7 +83,7 @@ class Checkpoints:
                 os.replace(self._newest, self._previous)
         self._newest_is_whole = True
         self._remove_unneeded()
-        return size + sum(each.bytes_written for each in self._replays.values()) - before
+        return size + sum(each.bytes_written for each in self._rings.values()) - before
 
     def write_ahead(self, state: dict[str, Any]) -> bool:
         """Write some of the episodes that the next checkpoint needs, if it would have many to write.
@@ -95,10 +95,10 @@ class Checkpoints:
         """
         few = []
 
-        def write(name: str, replay: dict[str, Any]) -> None:
-            few.append(self._files_of(name).write_ahead(replay["added"], _episodes(replay)))
+        def write(name: str, ring: dict[str, Any]) -> None:
+            few.append(self._files_of(name).write_ahead(ring["added"], _episodes(ring)))
 
-        _exchanged(state, _is_replay, write)
+        _exchanged(state, _is_ring, write)
         return all(few)
 
     def held(self) -> set[int]:
@@ -130,7 +130,7 @@ class Checkpoints:
             if problems:
                 print(f"warning: {problems[0]}; {PREVIOUS} serves instead", file=sys.stderr)
             self._newest_is_whole = path == self._newest
-            self._needed = {name: list(each.segments) for name, each in self._replays.items()}
+            self._needed = {name: list(each.segments) for name, each in self._rings.items()}
             return state
         raise CheckpointError(", and ".join(problems))
 
@@ -138,40 +138,40 @@ class Checkpoints:
         state = read_sealed(path)
         if not isinstance(state, dict) or "progress" not in state:
             raise CheckpointError(f"{path} is not a checkpoint of this project")
-        self._replays = {}
+        self._rings = {}
         try:
             return _exchanged(state, _names_episodes, self._read_episodes)
         except Exception as error:  # what names episodes may be wrong in as many ways as a pickle
             raise CheckpointError(f"{path} is not a checkpoint: {first_line(error)}") from error
 
-    def _write_episodes(self, name: str, replay: dict[str, Any]) -> dict[str, Any]:
-        parts = _episodes(replay)
-        rest = {key: value for key, value in replay.items() if key not in parts}
-        return {**rest, _NAMED: self._files_of(name).write(replay["added"], parts)}
+    def _write_episodes(self, name: str, ring: dict[str, Any]) -> dict[str, Any]:
+        parts = _episodes(ring)
+        rest = {key: value for key, value in ring.items() if key not in parts}
+        return {**rest, _NAMED: self._files_of(name).write(ring["added"], parts)}
 
-    def _read_episodes(self, name: str, replay: dict[str, Any]) -> dict[str, Any]:
-        parts = self._files_of(name).read(replay["added"], replay[_NAMED])
-        rest = {key: value for key, value in replay.items() if key != _NAMED}
+    def _read_episodes(self, name: str, ring: dict[str, Any]) -> dict[str, Any]:
+        parts = self._files_of(name).read(ring["added"], ring[_NAMED])
+        rest = {key: value for key, value in ring.items() if key != _NAMED}
         return {**rest, **{part: torch.from_numpy(values) for part, values in parts.items()}}
 
     def _files_of(self, name: str) -> EpisodeFiles:
         if not re.fullmatch(r"[a-z_]{1,40}(\.[a-z_]{1,40})*", name):
-            raise ValueError(f"a replay is called {shown(name)}")
-        if name not in self._replays:
+            raise ValueError(f"a ring of episodes is called {shown(name)}")
+        if name not in self._rings:
             place = self._folder / EPISODES / name
             for each in (place.parent, place):
                 if each.is_symlink():  # old files are removed there, which may be another run's
                     raise OSError(errno.ELOOP, "leads elsewhere", str(each))
-            self._replays[name] = EpisodeFiles(place)
-        return self._replays[name]
+            self._rings[name] = EpisodeFiles(place)
+        return self._rings[name]
 
     def _remove_unneeded(self) -> None:
         """Remove the segments that neither this checkpoint needs nor the one before it."""
         before = self._needed
-        self._needed = {name: list(each.segments) for name, each in self._replays.items()}
+        self._needed = {name: list(each.segments) for name, each in self._rings.items()}
         if before is None:  # there may be one that needs others
             return
-        for name, files in self._replays.items():
+        for name, files in self._rings.items():
             with contextlib.suppress(OSError):  # they take room and do no harm
                 files.keep([*before.get(name, []), *files.segments])
 
@@ -199,14 +199,14 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     return Checkpoints(folder).load()
 
 
-def _is_replay(value: Any) -> bool:
-    """Whether this is what ``Replay.state_dict`` gives."""
-    return isinstance(value, dict) and value.keys() >= {"added", *Episodes._fields}
+def _is_ring(value: Any) -> bool:
+    """Whether this is what a ring of episodes or frames gives: how many were ``added``, and what it holds."""
+    return isinstance(value, dict) and "added" in value
 
 
-def _episodes(replay: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The episodes in what ``Replay.state_dict`` gives."""
-    return {part: replay[part].cpu().numpy() for part in Episodes._fields}
+def _episodes(ring: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What such a ring holds."""
+    return {name: part.numpy() for name, part in ring.items() if isinstance(part, torch.Tensor)}
 
 
 def _names_episodes(value: Any) -> bool:

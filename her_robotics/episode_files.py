@@ -2,7 +2,8 @@
 
 A finished episode never changes, so a checkpoint need not hold it. It names the segments that do, how
 much of each it needs, and the SHA-256 of that much: what is added later leaves it valid, and what was
-torn off behind it is no concern of it. The name of a segment is never used twice.
+torn off behind it is no concern of it. The name of a segment is never used twice. Frames, which never
+change either, are written alike: each is an episode to this module.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ class Segment(NamedTuple):
 
     Attributes:
         serial: number of the file.
-        first: number of its first episode, among all that the replay has ever had.
+        first: number of its first episode, among all that the ring has ever had.
         count: episodes in it that belong to the checkpoint.
         sha256: of these.
     """
@@ -44,7 +45,7 @@ class Segment(NamedTuple):
 
 
 class EpisodeFiles:
-    """The segments of one replay.
+    """The segments of one ring of episodes.
 
     Args:
         folder: where they lie; made when the first one is written.
@@ -53,7 +54,7 @@ class EpisodeFiles:
     def __init__(self, folder: Path):
         self._folder = folder
         self.segments: list[Segment] = []
-        """Those that hold what the replay holds, as far as it is written."""
+        """Those that hold what the ring holds, as far as it is written."""
         self._running: Any = None  # the checksum of the last of them, if it may be added to
         self._serial = max((int(path.stem) for path in self._files()), default=0)
         self.bytes_written = 0
@@ -62,7 +63,7 @@ class EpisodeFiles:
         """Write those episodes that are not written yet; returns what ``read`` finds them all by.
 
         Args:
-            added: how many episodes the replay has ever had.
+            added: how many episodes the ring has ever had.
             episodes: the parts of those it holds, each ``(n, …)``; number i stands at i % n.
 
         Raises:
@@ -138,7 +139,7 @@ class EpisodeFiles:
         """The episodes of a checkpoint, as they were given to ``write``; what is new goes behind them.
 
         Args:
-            added: how many episodes the replay had ever had.
+            added: how many episodes the ring had ever had.
             named: what ``write`` returned.
 
         Raises:

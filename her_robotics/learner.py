@@ -93,9 +93,10 @@ class Learner:
         return result
 
     @property
-    def replay_bytes(self) -> int:
-        """Bytes of episodes that a checkpoint refers to when the replay, and a guide's, is full."""
-        return self.replay.nbytes + (self.guide.replay_bytes if self.guide else 0)
+    def episode_bytes(self) -> int:
+        """Bytes of episodes that a checkpoint refers to when all room for them is filled."""
+        guide = self.guide.replay_bytes if self.guide else 0
+        return self.replay.nbytes + guide + (self.frames.saved_bytes if self.frames else 0)
 
     def shared(self) -> dict[str, Any]:
         """What is the same in all ranks, by name: networks and how they are optimised."""

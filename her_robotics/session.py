@@ -253,7 +253,7 @@ class Session:
             return
         shape, progress = self.learner.task.shape, self.learner.progress
         memory = Replay.memory(shape, self.config.replay.capacity) / 2**20
-        kept = self.learner.replay_bytes / 2**20
+        kept = self.learner.episode_bytes / 2**20
         start = f"from step {progress.steps:,d} " if progress.steps else ""
         each = f" in each of {size()} ranks" if size() > 1 else ""
         print(

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from her_robotics import end_to_end
-from her_robotics.checkpoint import load_checkpoint, save_checkpoint
+from her_robotics.checkpoint import CHECKPOINT, Checkpoints
 from her_robotics.errors import UserError
 from her_robotics.goals.frames import FRAMES, FrameStore
 from her_robotics.learner import Learner
 from her_robotics.rollout import play
+from her_robotics.train import train
 from her_robotics.types import GoalObs
 
 from .runs import after, command, names_in, reports_of, same, start, the_one_line, tiny
@@ -49,7 +50,7 @@ def test_hindsight_goals_are_frames_of_the_episode_and_each_is_kept_once() -> No
 
     episodes = play(learner.env, 50, [0, 1], act)
     learner.replay.add(episodes)
-    assert store.state_dict()["count"] == 2 * 51
+    assert store.state_dict()["added"] == 2 * 51
     numbers = episodes.achieved_goal[:, :50, 0].astype(int)
     for step, pictures in enumerate(seen):
         np.testing.assert_array_equal(store.draw(numbers[:, step]), pictures)
@@ -68,18 +69,38 @@ def test_room_is_made_for_what_replay_holds() -> None:
 
 
 def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path) -> None:
-    changes = {"train": {"steps": 400}, "eval": {"every": 200}}
+    # Of 408 frames the first make room for the last.
+    changes = {"train": {"steps": 400}, "eval": {"every": 200}, "replay": {"capacity": 200}}
     whole = learner_of(**changes)
     reports = [report.metrics for report in reports_of(whole)]
+    assert frames_of(whole).room(FRAMES) < 4 * 2 * 51
     stopped = learner_of(**changes)  # which seeds torch, for all
     first = [report.metrics for report in reports_of(stopped, after(2))]
-    save_checkpoint(tmp_path, stopped.state_dict())
+    Checkpoints(tmp_path).save(stopped.state_dict())
     resumed = learner_of(**changes)
-    resumed.load_state_dict(load_checkpoint(tmp_path))
+    resumed.load_state_dict(Checkpoints(tmp_path).load())
     assert first + [report.metrics for report in reports_of(resumed)] == reports
     assert same(*(each.state_dict()["agent"] for each in (whole, resumed)))
     assert same(*(each.state_dict()["frames"] for each in (whole, resumed)))
     assert reports[-1]["encoder_loss"] != reports[0]["encoder_loss"]
+
+
+def test_a_checkpoint_writes_the_frames_that_are_new_and_none_of_them_into_itself(
+    tmp_path: Path,
+) -> None:
+    learner, checkpoints, sizes = learner_of(), Checkpoints(tmp_path), []
+
+    def save() -> None:
+        written = checkpoints.save(learner.state_dict())
+        own = (tmp_path / CHECKPOINT).stat().st_size
+        sizes.append((own, written - own))
+
+    train(learner, save, lambda report: None, lambda: False)
+    assert len(sizes) == 6
+    frames, episode = 51 * 16 * 16 * 3, 4 * learner.task.shape.floats
+    assert {written for _, written in sizes} == {2 * (frames + episode)}
+    assert sizes[-1][0] - sizes[1][0] < frames / 10
+    assert same(checkpoints.load(), learner.state_dict())
 
 
 def test_a_run_leaves_all_that_its_policy_needs(tmp_path: Path) -> None:

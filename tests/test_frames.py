@@ -77,7 +77,7 @@ def test_what_was_seen_comes_back_and_a_store_of_another_size_is_refused() -> No
     numbers = kept.add(FRAMES, noise(10, 1))
     np.testing.assert_array_equal(again.add(FRAMES, noise(10, 1)), numbers)
     np.testing.assert_array_equal(again.draw(numbers - 8), kept.draw(numbers - 8))
-    for wrong in ({"count": -1}, {"count": 24}, {"frames": torch.zeros(25, 8, 8, 3)}):
+    for wrong in ({"added": -1}, {"added": 24}, {"frames": torch.zeros(25, 8, 8, 3)}):
         with pytest.raises(ValueError, match="saved frames"):
             store(30).load_state_dict({**store(30, noise(25)).state_dict(), **wrong})
 

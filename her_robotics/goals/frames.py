@@ -41,6 +41,11 @@ class FrameStore:
         rooms = sum(self.room(kind) for kind in self._kept)
         return self.memory(self.size, self._embedding, rooms)
 
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes of frames that a checkpoint refers to once there is no more room."""
+        return self._kept[FRAMES].pictures.nbytes
+
     def room(self, kind: int) -> int:
         """How many frames of a kind are kept."""
         return len(self._kept[kind].pictures)
@@ -100,9 +105,9 @@ class FrameStore:
             ring.version[:] = NEVER
 
     def state_dict(self) -> dict[str, Any]:
-        """What was seen in training; embeddings are made again."""
+        """What was seen in training, as a ring that checkpoints write once; embeddings are made again."""
         ring = self._kept[FRAMES]
-        return {"frames": torch.from_numpy(ring.pictures[: ring.count]), "count": ring.count}
+        return {"added": ring.count, "frames": torch.from_numpy(ring.pictures[: ring.count])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` gave.
@@ -110,7 +115,7 @@ class FrameStore:
         Raises:
             ValueError: if it was given by a store of another size.
         """
-        frames, count, ring = state["frames"].numpy(), state["count"], self._kept[FRAMES]
+        frames, count, ring = state["frames"].numpy(), state["added"], self._kept[FRAMES]
         if type(count) is not int or not 0 <= count <= SPAN:
             raise ValueError(f"saved frames say that there were {count!r}"[:200])
         kept = (min(count, len(ring.pictures)), *ring.pictures.shape[1:])
