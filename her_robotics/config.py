@@ -122,6 +122,8 @@ class AgentConfig:
     """Adam's step size for the actor."""
     critic_lr: Positive = 1e-3
     """Adam's step size for the critics."""
+    encoder_lr: Positive = 3e-3
+    """Adam's step size for a goal encoder that learns with them."""
     tau: Annotated[float, Range(0.0, 1.0, open_low=True)] = 0.005
     """Share of the way that targets move to the networks at each update."""
     average: Annotated[float, Range(0.0, 1.0, open_low=True)] = 1.0

@@ -32,6 +32,9 @@ def refuse_misfits(config: Config, task: Task) -> None:
             f"{' or '.join(fitting)}"
         )
     _refuse_changed("agent", config.agent, AgentConfig(), kind.unused, f"to {name}")
+    if config.agent.goal_encoder != "cnn":
+        to = f"to agent.goal_encoder = {config.agent.goal_encoder}, which does not learn from the critic"
+        _refuse_changed("agent", config.agent, AgentConfig(), ("encoder_lr",), to)
     if config.agent.td_lambda and config.agent.lookahead == 1:
         raise UserError(
             f"agent.td_lambda = {config.agent.td_lambda} needs agent.lookahead above 1: the steps it spans"

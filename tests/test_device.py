@@ -287,7 +287,7 @@ def test_a_gpu_learns_what_the_cpu_learns(name: str) -> None:
 
 def test_goal_images_are_embedded_where_the_network_is() -> None:
     pictures = torch.zeros(3, 16, 16, 3, dtype=torch.uint8, device=META)
-    assert CNNGoal(1).to(META).embed(shifted(pictures)).device == META
+    assert CNNGoal(1).to(META).network(shifted(pictures)).device == META
 
 
 @pytest.mark.cuda

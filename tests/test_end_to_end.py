@@ -129,6 +129,11 @@ def test_a_run_leaves_all_that_its_policy_needs(tmp_path: Path) -> None:
         ({"agent": {}}, "goal_encoder = manual with env.encoder = end_to_end"),
         ({"env": {"task": "fetch_reach"}}, "goal_encoder = cnn with env.encoder = None"),
         ({"agent": {**AGENT, "name": "svg"}}, "goal_encoder = cnn means nothing to svg"),
+        ({"agent": {**AGENT, "name": "dagger"}}, "goal_encoder = cnn means nothing to dagger"),
+        (
+            {"env": {"task": "fetch_reach"}, "agent": {"encoder_lr": 0.1}},
+            "encoder_lr = 0.1 means nothing to agent.goal_encoder = manual",
+        ),
         ({"env": {**ENV, "goal_reward": "latent_distance"}}, "trained beforehand"),
         ({"env": {**ENV, "observation": "image"}}, "env.observation = image needs"),
         (

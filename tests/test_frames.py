@@ -1,5 +1,6 @@
 """Frames by number, and the encoder that learns from them."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -86,7 +87,7 @@ def encoder(kept: FrameStore, relative: bool = False) -> CNNGoal:
     torch.manual_seed(0)
     made = CNNGoal(1, relative)
     made.frames = kept
-    return made.eval()
+    return made
 
 
 def numbers_of(*places: int) -> torch.Tensor:
@@ -98,7 +99,7 @@ def test_a_goal_is_embedded_as_its_picture_and_relative_to_what_is_seen() -> Non
     pictures = noise(4)
     kept = store(pictures=pictures)
     goal, achieved = numbers_of(2, 2, 0), numbers_of(1, 2, 3)
-    alone = encoder(kept).embed(torch.from_numpy(pictures))
+    alone = encoder(kept).network(torch.from_numpy(pictures))
     absolute, offset = encoder(kept, relative=True)(achieved, goal).chunk(2, dim=-1)
     torch.testing.assert_close(absolute, alone[[2, 2, 0]])
     torch.testing.assert_close(offset, alone[[2, 2, 0]] - alone[[1, 2, 3]])
@@ -108,28 +109,55 @@ def test_a_goal_is_embedded_as_its_picture_and_relative_to_what_is_seen() -> Non
 
 
 @torch.no_grad()
-def test_embeddings_are_kept_until_the_encoder_has_changed() -> None:
+def test_what_learns_acts_and_embeddings_of_its_follower_are_kept_for_some_steps() -> None:
     kept = store(pictures=noise(4))
     made, goal = encoder(kept), numbers_of(0, 1)
 
     def differs(change: Callable[[], object]) -> bool:
         before = made(goal, goal)
-        for parameter in made.parameters():
-            parameter.mul_(1.1)
         change()
         return not torch.equal(made(goal, goal), before)
 
+    def grow(network: torch.nn.Module) -> None:
+        for parameter in network.parameters():
+            parameter.mul_(1.1)
+
     def age(steps: int) -> None:
+        grow(made.follower)
         made.version += steps
 
-    assert not differs(lambda: None), "the same version"
-    assert differs(lambda: age(1))
+    assert not differs(lambda: age(STALE + 1))
+    assert differs(lambda: grow(made.network))
     made.train()
-    assert not differs(lambda: age(STALE)), "recent enough for updates"
+    assert not differs(lambda: grow(made.network))
+    assert not differs(lambda: age(STALE)), "recent enough for targets"
     assert differs(lambda: age(1))
-    made.eval()
+    grow(made.follower)
     assert differs(lambda: made.observe(goal)), "new episodes came"
+    grow(made.follower)
     assert differs(lambda: made.load_state_dict(made.state_dict())), "weights from elsewhere"
+
+
+def test_the_follower_moves_towards_what_learns_at_every_update() -> None:
+    shape = EpisodeShape(horizon=5, observation=2, goal=3, action=1, embedding=1)
+    torch.manual_seed(0)
+    agent = DDPG(shape, AgentConfig(hidden=(8,), goal_encoder="cnn", tau=0.25))
+    made = agent.policy.encoder
+    made.frames = store(pictures=noise(4))
+    goal = torch.cat([numbers_of(*range(4)), torch.zeros(4, 2)], dim=-1)
+    nothing = torch.zeros(2, 4, 2)
+    batch = Batch(nothing, goal.expand(2, 4, 3), goal, torch.zeros(4, 1), -torch.ones(4))
+    before = copy.deepcopy(made)
+    agent.update(batch)
+    for now, old, leader, first in zip(
+        *(each.state_dict().values() for each in (made.follower, before.follower)),
+        *(each.state_dict().values() for each in (made.network, before.network)),
+        strict=True,
+    ):
+        if now.is_floating_point():
+            assert torch.equal(old, first)
+            torch.testing.assert_close(now, old + 0.25 * (leader - old))
+    assert not torch.equal(made.network.features[0].weight, before.network.features[0].weight)
 
 
 def test_pictures_are_moved_by_whole_pixels_and_no_further_than_they_may() -> None:
@@ -165,7 +193,7 @@ def test_the_encoder_learns_where_a_spot_is_from_the_critics_loss_alone() -> Non
         agent.update(Batch(observation, goal.expand(2, 64, 3), goal, torch.zeros(64, 1), reward))
     fresh, truth = spots(200, 2)
     with torch.no_grad():
-        made = agent.policy.encoder.embed(torch.from_numpy(fresh)).numpy()
+        made = agent.policy.encoder.network(torch.from_numpy(fresh)).numpy()
     inputs = np.concatenate([made, np.ones((200, 1))], axis=1)
     solution = np.linalg.lstsq(inputs[:100], truth[:100])[0]
     error = np.linalg.norm(inputs[100:] @ solution - truth[100:], axis=1).mean()

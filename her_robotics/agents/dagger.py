@@ -39,7 +39,7 @@ class DAgger:
     unused: ClassVar[tuple[str, ...]] = (
         *("gamma", "critic_lr", "tau", "action_l2", "clip_target", "lookahead", "td_lambda"),
         *("covariance", "policy_sigma", "num_critics", "critic_norm", "batch_norm"),
-        *("actor_every", "actor_after", "double_q"),
+        *("actor_every", "actor_after", "double_q", "goal_encoder"),
     )
 
     def __init__(

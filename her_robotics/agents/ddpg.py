@@ -19,10 +19,6 @@ Pull = Callable[[torch.Tensor], object]
 """Pulls the loss's gradient ``(b, a)`` with respect to actions back into the actor's parameters."""
 
 
-TEACHING = 64
-"""Transitions of a batch that a goal encoder learns from: what it looks at are pictures, which takes long."""
-
-
 class ActorPolicy(Policy):
     """A policy that acts by an actor π(s ‖ g).
 
@@ -91,14 +87,16 @@ class DDPG(QLearner):
         critics, target_critics = flatten(self.critics), flatten(self.target_critics)
         self.actor_optimizer = torch.optim.Adam([actor], config.actor_lr, fused=True)
         self.critic_optimizer = torch.optim.Adam([critics], config.critic_lr, fused=True)
-        learnt = list(self.policy.encoder.parameters())
-        self.encoder_optimizer = (
-            torch.optim.Adam(learnt, config.critic_lr, fused=True) if learnt else None
-        )
         self._followers = [
             *followers(self.target_actor, target_actor, self.policy.actor, actor, config.tau),
             *followers(self.target_critics, target_critics, self.critics, critics, config.tau),
         ]
+        self.encoder_optimizer, encoder = None, self.policy.encoder
+        if isinstance(encoder, CNNGoal):
+            learnt, following = flatten(encoder.network), flatten(encoder.follower)
+            self.encoder_optimizer = torch.optim.Adam([learnt], config.encoder_lr, fused=True)
+            followed = (encoder.follower, following, encoder.network, learnt)
+            self._followers += followers(*followed, config.tau)
         self.averaged, averaging = averaged(self.policy, actor, config.average)
         self._followers += averaging
 
@@ -125,22 +123,30 @@ class DDPG(QLearner):
             metrics |= self._update_actor(state_goal)
         return metrics
 
-    def _teach_encoder(self, batch: Batch, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _seen(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.encoder_optimizer is None:
+            return super()._seen(batch)
+        shown, later = zip(batch.observation, batch.achieved_goal, strict=True)
+        with torch.enable_grad():
+            state_goal = self.encode(*shown, batch.goal)
+        return state_goal, self.encode(*later, batch.goal)
+
+    def _teach_encoder(
+        self, state_goal: torch.Tensor, action: torch.Tensor, target: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Descend the first critic's mean squared error by what the goal encoder makes of goals: end-to-end
         learning. The actor has no say in it (Kostrikov et al. 2020).
         """
-        encoder, critic = self.policy.encoder, self.critics[0]
+        encoder = self.policy.encoder
         if self.encoder_optimizer is None or not isinstance(encoder, CNNGoal):
             return {}
         with torch.enable_grad():
-            shown = batch.observation[0, :TEACHING], batch.achieved_goal[0, :TEACHING]
-            state_goal = self.policy.encode(*shown, batch.goal[:TEACHING])
-            values = critic(state_goal, batch.action[:TEACHING])
-            loss = (values - target[:TEACHING]).square().mean()
-            learnt = list(encoder.parameters())
-            gradients = torch.autograd.grad(loss, learnt)
-        for parameter, gradient in zip(learnt, gradients, strict=True):
-            parameter.grad = gradient
+            values = self.critics[0](state_goal, action)
+            loss = (values - target).square().mean()
+        learnt = list(encoder.network.parameters())
+        for parameter, gradient in zip(learnt, torch.autograd.grad(loss, learnt), strict=True):
+            assert parameter.grad is not None
+            parameter.grad.copy_(gradient)
         self.encoder_optimizer.step()
         encoder.version += 1
         return {"encoder_loss": loss.detach()}

@@ -98,14 +98,13 @@ class QLearner(ABC):
     def update(self, batch: Batch) -> dict[str, torch.Tensor]:
         """One step on the networks, then their targets; returns diagnostics as 0-d tensors."""
         self.policy.encoder.train()
-        state_goal, next_state_goal = self.encode(
-            batch.observation, batch.achieved_goal, batch.goal
-        )
+        state_goal, next_state_goal = self._seen(batch)
         target = self.targets(next_state_goal, batch.reward)
         if batch.ahead is not None:
             later = self.ahead_targets(batch.ahead, batch.goal)
             target = later if self.config.td_lambda else torch.maximum(target, later)
-        metrics = self._learn(state_goal, batch.action, target) | self._teach_encoder(batch, target)
+        metrics = self._teach_encoder(state_goal, batch.action, target)
+        metrics |= self._learn(state_goal.detach(), batch.action, target)
         for follower, followed, share in self._followers:
             follower.lerp_(followed, share)  # θ' ← τ θ + (1 - τ) θ'
         self.updates += 1
@@ -146,7 +145,16 @@ class QLearner(ABC):
     ) -> dict[str, torch.Tensor]:
         """Step towards ``target`` ``(b,)``, and improve what acts; returns diagnostics."""
 
-    def _teach_encoder(self, batch: Batch, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _seen(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """s ‖ g and s' ‖ g, ``(b, n)`` each; with a gradient to s ‖ g if there is an encoder to teach."""
+        state_goal, next_state_goal = self.encode(
+            batch.observation, batch.achieved_goal, batch.goal
+        )
+        return state_goal, next_state_goal
+
+    def _teach_encoder(
+        self, state_goal: torch.Tensor, action: torch.Tensor, target: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Step on a goal encoder that has something to learn; returns diagnostics."""
         return {}
 
