@@ -134,6 +134,23 @@ def trained(kinds: list[dict[str, Any]]) -> list[tuple[int, int, float]]:
     return found
 
 
+def trained_on_pictures(config: Config, cache: Path) -> tuple[int, int]:
+    """Of a learner on one of our tasks: the checksum of its weights before and after training.
+
+    Args:
+        config: of the run.
+        cache: where goal images are kept.
+    """
+    from her_robotics.cli.making import env_maker  # which not all ranks need
+
+    os.environ["XDG_CACHE_HOME"] = str(cache)
+    learner = build(config, env_maker(config.env))
+    before = checksum(learner.shared())
+    train.train(learner, lambda: None, lambda report: None, lambda: False)
+    check_alike(learner.shared(), "in the end")
+    return before, checksum(learner.shared())
+
+
 def spoilt() -> None:
     """Weights of the second rank lose a bit before an update that is watched."""
     train.CHECK_EVERY = 10

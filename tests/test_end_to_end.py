@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.rank_processes import as_ranks
 from her_robotics import end_to_end
 from her_robotics.checkpoint import CHECKPOINT, Checkpoints
 from her_robotics.errors import UserError
@@ -16,6 +17,7 @@ from her_robotics.rollout import play
 from her_robotics.train import train
 from her_robotics.types import GoalObs
 
+from . import rank_work
 from .runs import after, command, names_in, reports_of, same, start, the_one_line, tiny
 
 ENV = {"task": "fetch_reach", "goal": "image", "goal_images": 10, "num_threads": 1}
@@ -101,6 +103,14 @@ def test_a_checkpoint_writes_the_frames_that_are_new_and_none_of_them_into_itsel
     assert {written for _, written in sizes} == {2 * (frames + episode)}
     assert sizes[-1][0] - sizes[1][0] < frames / 10
     assert same(checkpoints.load(), learner.state_dict())
+
+
+def test_ranks_that_see_other_pictures_learn_the_same_encoder(tmp_path: Path) -> None:
+    settings = tiny(env=ENV, agent=AGENT, train={"steps": 400}, eval={"episodes": 2})
+    first, second = as_ranks(2, rank_work.trained_on_pictures, settings, tmp_path)
+    assert first.given == second.given
+    before, after_training = first.given
+    assert before != after_training
 
 
 def test_a_run_leaves_all_that_its_policy_needs(tmp_path: Path) -> None:

@@ -46,13 +46,14 @@ class Points(nn.Module):
             nn.Linear(2 * POINTS, 64), nn.ReLU(), nn.Linear(64, EMBEDDING), nn.LayerNorm(EMBEDDING)
         )
         self.register_buffer("measured", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("mean", torch.zeros(2 * POINTS))
-        self.register_buffer("variance", torch.ones(2 * POINTS))
+        self.register_buffer("running_mean", torch.zeros(2 * POINTS))
+        self.register_buffer("running_var", torch.ones(2 * POINTS))
 
     measured: torch.Tensor
     """How often the moments moved, ``()``."""
-    mean: torch.Tensor
-    variance: torch.Tensor
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    """Moments of points, called as those of batch normalisation, which ranks average."""
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Embed pictures; where there is a gradient, their points are taken into the moments."""
@@ -64,14 +65,14 @@ class Points(nn.Module):
         points = torch.cat([right, down], dim=-1)
         if torch.is_grad_enabled():
             self._measure(points.detach())
-        return self.head((points - self.mean) / (self.variance.sqrt() + LEAST))
+        return self.head((points - self.running_mean) / (self.running_var.sqrt() + LEAST))
 
     @torch.no_grad()
     def _measure(self, points: torch.Tensor) -> None:
         """Take points ``(n, 2 POINTS)`` into their moments."""
         share = (1.0 / (1.0 + self.measured)).clamp(min=RATE)
-        self.mean.lerp_(points.mean(dim=0), share)
-        self.variance.lerp_(points.var(dim=0, unbiased=False), share)
+        self.running_mean.lerp_(points.mean(dim=0), share)
+        self.running_var.lerp_(points.var(dim=0, unbiased=False), share)
         self.measured += 1
 
 
