@@ -148,6 +148,7 @@ def _build_replay(config: Config, task: Task, device: torch.device, seed: int) -
         config.agent.td_lambda,
         config.replay.blur,
         config.replay.scatter,
+        config.replay.rings,
     )
 
 

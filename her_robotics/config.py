@@ -100,6 +100,9 @@ class ReplayConfig:
     scatter: NonNegative = 0.0
     """How far hindsight goals are moved at random from what was achieved, in the same unit: critics then
     learn what near misses are worth."""
+    rings: Annotated[int, Least(1, 100)] = 1
+    """Nested goals that a reward is the mean over, the i-th of them i / rings as wide as the env's own:
+    policies then aim well inside."""
 
 
 @dataclass(frozen=True)

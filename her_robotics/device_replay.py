@@ -82,7 +82,7 @@ class DeviceReplay(Replay):
             achieved_goal=achieved,
             goal=goal,
             action=self._rows("action", episode, step),
-            reward=self._judge(achieved[1], judged),
+            reward=self._judge_there(achieved[1], judged),
         )
         if self._lookahead < 2:
             return batch
@@ -106,12 +106,15 @@ class DeviceReplay(Replay):
             chosen.append(goal[:, number * width : (number + 1) * width])
         return torch.cat(chosen, dim=1)
 
-    def _judge(self, achieved: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-        """Rewards, ``(..., g), (..., g) -> (...)`` float32."""
-        if isinstance(self._reward, DistanceReward):
+    def _judge_there(self, achieved: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+        """As ``Replay`` judges, of tensors."""
+        if not isinstance(self._reward, DistanceReward):
+            return self._send(self._judge(achieved.cpu().numpy(), goal.cpu().numpy()))
+        if len(self._stricter) == 1:
             return self._reward.on_device(achieved, goal)
-        asked = self._reward(achieved.cpu().numpy(), goal.cpu().numpy())
-        return self._send(np.asarray(asked, np.float32))
+        apart, reward = goal - achieved, self._reward.on_device
+        rewards = [reward(achieved, achieved + float(times) * apart) for times in self._stricter]
+        return torch.stack(rewards).mean(dim=0)
 
     def _ahead(
         self, episode: torch.Tensor, step: torch.Tensor, steps: torch.Tensor, goal: torch.Tensor
@@ -120,7 +123,7 @@ class DeviceReplay(Replay):
         offset = torch.arange(1, self._lookahead + 1, device=self._device)  # (n,)
         passed = step[:, None] + torch.minimum(offset, steps[:, None])  # (b, n)
         achieved = self._rows("achieved_goal", episode[:, None], passed)  # (b, n, g)
-        rewards = self._judge(achieved, goal[:, None].expand_as(achieved))
+        rewards = self._judge_there(achieved, goal[:, None].expand_as(achieved))
         return Ahead(
             observation=self._rows("observation", episode, step + steps),
             achieved_goal=achieved[:, -1],

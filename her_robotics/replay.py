@@ -25,6 +25,8 @@ class Replay:
             the desired goals: rewards then rise over a width instead of at an edge.
         scatter: how far hindsight goals are moved at random from what was achieved, in the same unit: values
             are then learnt on both sides of the edge of success, and not at its centre alone.
+        rings: how many nested goals a reward is the mean over, the i-th of them i / rings as wide as the
+            env's: rewards then rise from the edge of success to its centre.
 
     Raises:
         ValueError: if ``capacity`` is less than one episode.
@@ -42,6 +44,7 @@ class Replay:
         td_lambda: float = 0.0,
         blur: float = 0.0,
         scatter: float = 0.0,
+        rings: int = 1,
     ):
         self.shape, self._lookahead, self._td_lambda = shape, lookahead, td_lambda
         self.max_episodes = capacity // shape.horizon
@@ -49,6 +52,7 @@ class Replay:
             raise ValueError(f"capacity {capacity} holds no episode of {shape.horizon} steps")
         self._strategy, self._k, self._reward = strategy, k, reward
         self._blur, self._scatter = blur, scatter
+        self._stricter = [np.float32(rings / ring) for ring in range(1, rings + 1)]
         self._goal_deviation = np.zeros(shape.goal, np.float32)
         self.generator = np.random.default_rng(seed)
         count, steps = self.max_episodes, shape.horizon
@@ -177,12 +181,23 @@ class Replay:
         if (self._blur or self._scatter) and len(self):
             self._goal_deviation = self._data.desired_goal[: len(self)].std(axis=0)
 
+    def _judge(self, achieved: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """Rewards, ``(..., g), (..., g) -> (...)`` float32: the mean over all rings.
+
+        A goal so many times as far away is missed where one as much stricter is.
+        """
+        if len(self._stricter) == 1:
+            return np.asarray(self._reward(achieved, goal), np.float32)
+        apart = goal - achieved
+        rewards = [self._reward(achieved, achieved + times * apart) for times in self._stricter]
+        return np.mean(rewards, axis=0, dtype=np.float32)
+
     def _gather(
         self, episode: np.ndarray, step: np.ndarray, goal: np.ndarray, judged: np.ndarray
     ) -> Batch:
         pair = np.stack([step, step + 1])  # s and s'
         achieved = _rows(self._data.achieved_goal, episode, pair)
-        reward = np.asarray(self._reward(achieved[1], judged), dtype=np.float32)
+        reward = self._judge(achieved[1], judged)
         return Batch(
             observation=torch.from_numpy(_rows(self._data.observation, episode, pair)),
             achieved_goal=torch.from_numpy(achieved),
@@ -200,7 +215,7 @@ class Replay:
         passed = step[:, None] + np.minimum(offset, steps[:, None])
         achieved = _rows(self._data.achieved_goal, episode[:, None], passed)  # (b, n, g)
         goals = np.broadcast_to(goal[:, None], achieved.shape)
-        rewards = np.where(on_the_way, self._reward(achieved, goals), 0.0).astype(np.float32)
+        rewards = np.where(on_the_way, self._judge(achieved, goals), np.float32(0.0))
         return Ahead(
             observation=torch.from_numpy(_rows(self._data.observation, episode, step + steps)),
             achieved_goal=torch.from_numpy(achieved[:, -1]),
