@@ -22,7 +22,7 @@ LEVERS = {
     "no-guide": "--exploration.guide.name none",
     "guide-keeps-episodes": "--exploration.guide.stretch 1e9",
     "no-lookahead": "--agent.lookahead 1",
-    "no-blur": "--replay.blur 0",
+    "more-noise": "--exploration.epsilon 0.3 --exploration.sigma 0.2",
     "no-average": "--agent.average 1",
     "slow-targets": "--agent.tau 0.005",
     "small-steps": "--agent.actor-lr 0.001 --agent.critic-lr 0.001",
@@ -37,11 +37,17 @@ LEVERS = {
 }
 """What makes each variant of every task."""
 OWN = {
-    "fetch_push": {"relay": "--exploration.guide.name relay"},
+    "fetch_push": {
+        "relay": "--exploration.guide.name relay",
+        "no-scatter": "--replay.scatter 0",
+        "no-rings": "--replay.rings 1",
+        "blur-instead": "--replay.scatter 0 --replay.rings 1 --replay.blur 0.17",
+    },
     "fetch_pick_and_place": {
         "mover": "--exploration.guide.name mover",
         "no-drift": "--exploration.guide.drift 0",
-        "noise-of-push": "--exploration.epsilon 0.3 --exploration.sigma 0.2",
+        "no-blur": "--replay.blur 0",
+        "scatter-instead": "--replay.blur 0 --replay.scatter 0.35 --replay.rings 2",
         "width-128": "--agent.hidden 128 128 128",
     },
 }
