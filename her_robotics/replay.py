@@ -190,7 +190,7 @@ class Replay:
             return np.asarray(self._reward(achieved, goal), np.float32)
         apart = goal - achieved
         rewards = [self._reward(achieved, achieved + times * apart) for times in self._stricter]
-        return np.mean(rewards, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(rewards, axis=0, dtype=np.float32))
 
     def _gather(
         self, episode: np.ndarray, step: np.ndarray, goal: np.ndarray, judged: np.ndarray
