@@ -73,8 +73,7 @@ class DeviceReplay(Replay):
             goal = goal + self._send(self._offsets(parts))
         judged = goal
         if self._blur:
-            noise = self.generator.standard_normal(tuple(goal.shape), dtype=np.float32)
-            judged = goal + self._send(self._blur * self._goal_deviation * noise)
+            judged = goal + self._send(self._moves(self._blur, len(goal)))
         pair = torch.stack([step, step + 1])  # s and s'
         achieved = self._rows("achieved_goal", episode, pair)
         batch = Batch(
@@ -110,11 +109,7 @@ class DeviceReplay(Replay):
         """As ``Replay`` judges, of tensors."""
         if not isinstance(self._reward, DistanceReward):
             return self._send(self._judge(achieved.cpu().numpy(), goal.cpu().numpy()))
-        if len(self._stricter) == 1:
-            return self._reward.on_device(achieved, goal)
-        apart, reward = goal - achieved, self._reward.on_device
-        rewards = [reward(achieved, achieved + float(times) * apart) for times in self._stricter]
-        return torch.stack(rewards).mean(dim=0)
+        return self._over_rings(self._reward.on_device, achieved, goal)
 
     def _ahead(
         self, episode: torch.Tensor, step: torch.Tensor, steps: torch.Tensor, goal: torch.Tensor

@@ -1,6 +1,8 @@
 """Replay of whole episodes in preallocated rings, relabelled when sampled."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,8 +53,7 @@ class Replay:
         if self.max_episodes < 1:
             raise ValueError(f"capacity {capacity} holds no episode of {shape.horizon} steps")
         self._strategy, self._k, self._reward = strategy, k, reward
-        self._blur, self._scatter = blur, scatter
-        self._stricter = [np.float32(rings / ring) for ring in range(1, rings + 1)]
+        self._blur, self._scatter, self._rings = blur, scatter, rings
         self._goal_deviation = np.zeros(shape.goal, np.float32)
         self.generator = np.random.default_rng(seed)
         count, steps = self.max_episodes, shape.horizon
@@ -167,30 +168,37 @@ class Replay:
         """Goals ``(b, g)`` moved at random, those of one batch each on its own."""
         if not self._blur:
             return goal
-        noise = self.generator.standard_normal(goal.shape, dtype=np.float32)
-        return goal + self._blur * self._goal_deviation * noise
+        return goal + self._moves(self._blur, len(goal))
 
     def _offsets(self, goals: list[GoalIndex]) -> np.ndarray:
         """How far goals are moved, ``(b, g)``: those of hindsight at random, desired ones not at all."""
         hindsight = ~np.stack([part.desired for part in goals], axis=1)
         moved = hindsight.repeat(self.shape.goal // self.shape.parts, axis=1)
-        noise = self.generator.standard_normal(moved.shape, dtype=np.float32)
-        return moved * (self._scatter * self._goal_deviation) * noise
+        return moved * self._moves(self._scatter, len(moved))
+
+    def _moves(self, share: float, count: int) -> np.ndarray:
+        """Random moves ``(count, g)`` of so many of the desired goals' standard deviations."""
+        noise = self.generator.standard_normal((count, self.shape.goal), dtype=np.float32)
+        return share * self._goal_deviation * noise
 
     def _measure_goals(self) -> None:
         if (self._blur or self._scatter) and len(self):
             self._goal_deviation = self._data.desired_goal[: len(self)].std(axis=0)
 
     def _judge(self, achieved: np.ndarray, goal: np.ndarray) -> np.ndarray:
-        """Rewards, ``(..., g), (..., g) -> (...)`` float32: the mean over all rings.
+        """Rewards, ``(..., g), (..., g) -> (...)`` float32."""
+        return np.asarray(self._over_rings(self._reward, achieved, goal), np.float32)
+
+    def _over_rings(self, reward: Callable[[Any, Any], Any], achieved: Any, goal: Any) -> Any:
+        """The mean reward over all rings, of arrays or of tensors.
 
         A goal so many times as far away is missed where one as much stricter is.
         """
-        if len(self._stricter) == 1:
-            return np.asarray(self._reward(achieved, goal), np.float32)
+        if self._rings == 1:
+            return reward(achieved, goal)
         apart = goal - achieved
-        rewards = [self._reward(achieved, achieved + times * apart) for times in self._stricter]
-        return np.asarray(np.mean(rewards, axis=0, dtype=np.float32))
+        stricter = (self._rings / ring for ring in range(1, self._rings + 1))
+        return sum(reward(achieved, achieved + times * apart) for times in stricter) / self._rings
 
     def _gather(
         self, episode: np.ndarray, step: np.ndarray, goal: np.ndarray, judged: np.ndarray
