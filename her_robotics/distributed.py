@@ -7,6 +7,7 @@ of observations and goals are those of all ranks, so weights stay the same every
 A process that `torchrun` has not started is alone: rank 0 of 1, for which everything here does nothing.
 """
 
+import importlib
 import os
 import socket
 import zlib
@@ -73,6 +74,8 @@ def joined(timeout: float = TIMEOUT) -> Generator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    # It keeps the group of its import as a default argument, whose threads a process that ends must not meet.
+    importlib.import_module("torch.distributed.nn")
     number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with _answering("the start"):
         store, wait = _store(number, timeout), timedelta(seconds=timeout)

@@ -35,6 +35,19 @@ BITS = (
 )
 
 
+LEFT = """
+import os, pathlib, sys
+from her_robotics.cli import main
+
+code = main(sys.argv[1:])
+names = [path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
+left = [name for name in names if "gloo" in name or "tcpstore" in name]
+os.write(1, f"left of rank {os.environ['RANK']}: {left}\\n".encode())
+sys.exit(code)
+"""
+"""A rank that tells which threads of its group outlive its training: they may abort a process that ends."""
+
+
 def deadly(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """A run of two ranks, the second of which is killed once it has its second checkpoint."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", *options]
@@ -103,6 +116,28 @@ def test_torchrun_restarts_all_ranks_from_their_checkpoints_when_one_dies(tmp_pa
     assert "training from step 96 to 288 steps" in ended.stdout
     assert [row["step"] for row in rows(folder / METRICS)] == [96, 192, 288]
     assert (folder / WEIGHTS).exists()
+
+
+def test_no_thread_of_the_group_is_left_when_a_rank_ends(tmp_path: Path) -> None:
+    script = tmp_path / "threads.py"
+    script.write_text(LEFT)
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
+    ended = subprocess.run(
+        [*torchrun, script, "train", *BITS, "--out", tmp_path / "run"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    told = [line for line in ended.stdout.splitlines() if line.startswith("left of")]
+    assert sorted(told) == ["left of rank 0: []", "left of rank 1: []"]
 
 
 def test_restarts_need_a_folder_to_look_into(monkeypatch: pytest.MonkeyPatch) -> None:
