@@ -161,6 +161,8 @@ def watch(given: Arguments, folder: Path) -> tuple[list[Look], str]:
     # A report a cycle, of few episodes.
     command += ["--eval.every", "1", "--eval.episodes", "20", *given.options.split()]
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Not what stood before: a job started in the background has SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with folder.with_suffix(".log").open("w") as log:
         # In a session of its own: Ctrl-C is for us, who then ask it to stop.
         run = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
