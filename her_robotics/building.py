@@ -155,7 +155,7 @@ def _build_replay(config: Config, task: Task, device: torch.device, seed: int) -
 def _build_guide(config: Config, task: Task, seed: int) -> Guide | None:
     guide = config.exploration.guide
     try:
-        return make_guide(task, guide, seed)
+        return make_guide(task, guide, seed, config.agent.near_scale)
     except ValueError as error:
         goal = config.env.goal or "of its own"
         raise UserError(

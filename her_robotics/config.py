@@ -117,6 +117,9 @@ class AgentConfig:
     `env.encoder` end_to_end."""
     relative_goal: bool = True
     """Whether the networks also see the goal relative to the achieved goal."""
+    near_scale: Annotated[float, Range(1e-6, 1e6)] | None = None
+    """Length, in the observation's own unit, on which the networks see observations and the relative goal
+    once more, as asinh(x / near_scale): millimetres count where things all but touch. Without it, not."""
     hidden: tuple[Width, ...] = (256, 256, 256)
     """Widths of the hidden layers of actor and critic."""
     gamma: Share = 0.98

@@ -293,7 +293,9 @@ def observations(shape: EpisodeShape, count: int) -> GoalObs:
     return GoalObs(*(generator.normal(size=(count, size)) for size in sizes))
 
 
-@pytest.mark.parametrize("changes", [{}, {"batch_norm": True}, {"relative_goal": False}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"batch_norm": True}, {"relative_goal": False}, {"near_scale": 0.01}]
+)
 def test_a_policy_acts_after_a_round_trip_as_before_to_the_last_bit(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:

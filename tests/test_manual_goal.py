@@ -37,6 +37,22 @@ def test_both_parts_are_clipped_alike(generator: np.random.Generator) -> None:
     assert (embedding == encoder.normalizer.clip).all()
 
 
+def test_close_to_the_goal_the_way_to_go_is_seen_magnified(generator: np.random.Generator) -> None:
+    plain, goal = trained(True, generator), torch.full((3, SIZE), 2.0)
+    encoder = ManualGoal(SIZE, True, near_scale=0.01)
+    encoder.load_state_dict(plain.state_dict())
+    off = torch.tensor([[0.0], [0.001], [-0.001]])
+    embedding = encoder(goal - off, goal)
+    assert encoder.output_size == embedding.shape[-1] == 3 * SIZE
+    assert torch.equal(embedding[:, : 2 * SIZE], plain(goal - off, goal))
+    near, far = embedding[:, 2 * SIZE :], embedding[:, SIZE : 2 * SIZE]
+    assert (near[0] == 0.0).all()
+    torch.testing.assert_close(near[1], -near[2], atol=1e-4, rtol=0.0)
+    assert (near[1] > 10.0 * far[1]).all(), "a deviation is fifty times the scale here"
+    deviation = 1.0 / encoder.normalizer.scale
+    torch.testing.assert_close(encoder(goal - deviation, goal)[:, 2 * SIZE :], torch.ones(3, SIZE))
+
+
 @pytest.mark.parametrize("relative", [True, False])
 def test_the_absolute_part_does_not_depend_on_what_is_achieved(
     relative: bool, generator: np.random.Generator

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..config import AgentConfig
 from ..goals import GOAL_ENCODERS
-from ..normalizer import Normalizer
+from ..normalizer import Normalizer, magnified
 from ..types import EpisodeShape, GoalObs
 
 
@@ -24,22 +24,32 @@ class View(nn.Module):
     def __init__(self, observed: slice, pursued: slice, config: AgentConfig):
         super().__init__()
         self._observed, self._pursued = observed, pursued
+        self._near_scale = config.near_scale
         observation, goal = (part.stop - part.start for part in (observed, pursued))
-        self.normalizer = Normalizer(observation)
-        self.encoder = GOAL_ENCODERS[config.goal_encoder](goal, config.relative_goal)
-        self.state_goal_size = observation + self.encoder.output_size
+        size = observation * (1 if config.near_scale is None else 2)
+        self.normalizer = Normalizer(size)
+        kind = GOAL_ENCODERS[config.goal_encoder]
+        self.encoder = kind(goal, config.relative_goal, config.near_scale)
+        self.state_goal_size = size + self.encoder.output_size
 
     def encode(
         self, observation: torch.Tensor, achieved_goal: torch.Tensor, goal: torch.Tensor
     ) -> torch.Tensor:
         """s ‖ g as the network sees it, ``(..., o), (..., g), (..., g) -> (..., state_goal_size)``."""
         embedding = self.encoder(achieved_goal[..., self._pursued], goal[..., self._pursued])
-        return torch.cat([self.normalizer(observation[..., self._observed]), embedding], dim=-1)
+        return torch.cat([self.normalizer(self._scaled(observation)), embedding], dim=-1)
 
     def observe(self, observation: torch.Tensor, desired_goal: torch.Tensor) -> None:
         """Take the observations ``(..., o)`` and goals ``(n, g)`` of new episodes into the moments."""
-        self.normalizer.update(observation[..., self._observed])
+        self.normalizer.update(self._scaled(observation))
         self.encoder.observe(desired_goal[..., self._pursued])
+
+    def _scaled(self, observation: torch.Tensor) -> torch.Tensor:
+        """The part that is observed, before it is standardised: as it is, and magnified behind it."""
+        observed = observation[..., self._observed]
+        if self._near_scale is None:
+            return observed
+        return torch.cat([observed, magnified(observed, self._near_scale)], dim=-1)
 
 
 class Policy(View, ABC):

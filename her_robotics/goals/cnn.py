@@ -86,12 +86,13 @@ class CNNGoal(nn.Module):
     Args:
         goal_size: 1, the number of a frame.
         relative: whether to add how the goal's embedding differs from that of what is seen now.
+        near_scale: nothing here, where embeddings have no unit.
 
     Raises:
         ValueError: if goals are no numbers of frames.
     """
 
-    def __init__(self, goal_size: int, relative: bool = True):
+    def __init__(self, goal_size: int, relative: bool = True, near_scale: float | None = None):
         super().__init__()
         if goal_size != 1:
             raise ValueError(f"cnn embeds the numbers of frames, not goals of {goal_size} numbers")

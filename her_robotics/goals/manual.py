@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ..normalizer import Normalizer
+from ..normalizer import Normalizer, magnified
 
 
 class ManualGoal(nn.Module):
@@ -15,22 +15,26 @@ class ManualGoal(nn.Module):
     Args:
         goal_size: width g of the goal vector.
         relative: whether to add (g - achieved).
+        near_scale: length on which that is added once more, ``magnified``; a deviation is 1 there too.
     """
 
-    def __init__(self, goal_size: int, relative: bool = True):
+    def __init__(self, goal_size: int, relative: bool = True, near_scale: float | None = None):
         super().__init__()
-        self.relative = relative
+        self.relative, self.near_scale = relative, near_scale
         self.normalizer = Normalizer(goal_size)
-        self.output_size = goal_size * (2 if relative else 1)
+        self.output_size = goal_size * (1 + relative * (1 if near_scale is None else 2))
 
     def forward(self, achieved_goal: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         """Embed goals, ``(..., g), (..., g) -> (..., output_size)``; ``goal`` may broadcast."""
         embedding = self.normalizer(goal).expand_as(achieved_goal)
         if not self.relative:
             return embedding
-        clip = self.normalizer.clip
-        offset = ((goal - achieved_goal) * self.normalizer.scale).clamp(-clip, clip)
-        return torch.cat([embedding, offset], dim=-1)
+        clip, offset = self.normalizer.clip, goal - achieved_goal
+        parts = [embedding, (offset * self.normalizer.scale).clamp(-clip, clip)]
+        if self.near_scale is not None:
+            deviation = magnified(1.0 / self.normalizer.scale, self.near_scale)
+            parts.append((magnified(offset, self.near_scale) / deviation).clamp(-clip, clip))
+        return torch.cat(parts, dim=-1)
 
     def observe(self, desired_goal: torch.Tensor) -> None:
         """Take the desired goals ``(n, g)`` of new episodes into the moments."""

@@ -11,10 +11,12 @@ __all__ = ["GUIDES", "Guide", "Mover", "Relay", "make_guide"]
 GUIDES = {"mover": Mover, "relay": Relay}
 
 
-def make_guide(task: Task, config: GuideConfig, seed: int) -> Guide | None:
-    """The guide asked for, or None for none.
+def make_guide(
+    task: Task, config: GuideConfig, seed: int, near_scale: float | None = None
+) -> Guide | None:
+    """The guide asked for, or None for none; it sees what is near as the main agent does.
 
     Raises:
         ValueError: if it cannot guide in the task.
     """
-    return None if config.name == "none" else GUIDES[config.name](task, config, seed)
+    return None if config.name == "none" else GUIDES[config.name](task, config, seed, near_scale)

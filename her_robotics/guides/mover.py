@@ -33,11 +33,13 @@ class Mover(Guide):
         task: what is known of it.
         config: how much it leads and learns.
         seed: of its randomness.
+        near_scale: as in ``AgentConfig``.
     """
 
-    def __init__(self, task: Task, config: GuideConfig, seed: int):
+    def __init__(self, task: Task, config: GuideConfig, seed: int, near_scale: float | None = None):
         own = replace(task.shape, goal=1, parts=1, embedding=0)
-        super().__init__(own, _unchanged, (-1.0, 0.0), AGENT, "none", CAPACITY, config, seed)
+        agent = replace(AGENT, near_scale=near_scale)
+        super().__init__(own, _unchanged, (-1.0, 0.0), agent, "none", CAPACITY, config, seed)
         self.taught = False
         self._judged = task.shape.judged
         self._low = np.full(len(range(task.shape.goal)[self._judged]), np.inf, np.float32)

@@ -29,12 +29,13 @@ class Relay(Guide):
         task: what is known of it; its reward must also judge single positions.
         config: how much it leads and learns.
         seed: of its randomness.
+        near_scale: as in ``AgentConfig``.
 
     Raises:
         ValueError: if the goals are not positions as wide as the gripper's, or it is not known.
     """
 
-    def __init__(self, task: Task, config: GuideConfig, seed: int):
+    def __init__(self, task: Task, config: GuideConfig, seed: int, near_scale: float | None = None):
         if task.gripper is None:
             raise ValueError("it needs goals that are positions of an object for a gripper to move")
         shape, self._gripper = task.shape, task.gripper
@@ -43,8 +44,9 @@ class Relay(Guide):
             raise ValueError(f"goals of {shape.goal} numbers are no positions of {self._size} each")
         self._objects = shape.goal // self._size
         own = replace(shape, goal=self._size, parts=1, embedding=0)
+        agent = replace(AGENT, near_scale=near_scale)
         super().__init__(
-            own, task.reward, task.reward_range, AGENT, "future", CAPACITY, config, seed
+            own, task.reward, task.reward_range, agent, "future", CAPACITY, config, seed
         )
         self.start(0)
 
