@@ -27,6 +27,7 @@ LEVERS = {
     "slow-targets": "--agent.tau 0.005",
     "small-steps": "--agent.actor-lr 0.001 --agent.critic-lr 0.001",
     "two-layers": "--agent.hidden 128 128",
+    "not-magnified": "--agent.near-scale None",
     "absolute-goals-alone": "--agent.relative-goal false",
     "no-hindsight": "--replay.strategy none",
     "future-k1": "--replay.strategy future --replay.k 1",

@@ -110,8 +110,19 @@ def test_the_figures_variants_differ_in_reward_goals_and_counts_alone() -> None:
     differing = {name for config in configs for name in config if config[name] != configs[0][name]}
     assert differing == allowed
     assert len(configs) == 4 * 2 + 4
-    assert configs[0]["exploration.guide"]["name"] == "none"
     assert configs[0]["env.distance_threshold"] == 0.2
+
+
+def test_the_figures_settings_do_not_depend_on_the_task() -> None:
+    configs = [
+        settings(_config(task, variants["sparse-her-future"]))
+        for task, variants in her_figure.VARIANTS.items()
+    ]
+    parts = ("agent", "replay", "exploration", "train")
+    for name in configs[0]:
+        if name.startswith(parts):
+            assert all(config[name] == configs[0][name] for config in configs), name
+    assert configs[0]["exploration.guide"]["name"] == "mover", "a relay is a prior on the task"
 
 
 def test_every_variant_of_the_figure_has_its_place_once_and_k_four_has_two() -> None:
