@@ -36,6 +36,7 @@ ROWS = {
     "fetch_reach_pixels": Row("images alone; critic the state", 0.95, 50_000),
     "fetch_push_pixels": Row("images alone; teacher the state", 0.80, 500_000),
     "fetch_reach_pixels_only": Row("images alone, also in training", 0.90),
+    "fetch_push_pixels_only": Row("images alone, also in training", 0.90),
 }
 """By the name of the config."""
 

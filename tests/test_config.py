@@ -205,7 +205,9 @@ def test_a_file_that_is_no_mapping_is_refused_by_its_path(
 
 def test_every_task_of_the_envs_is_shipped_with_a_config() -> None:
     images = {"fetch_push_image", "fetch_reach_image", "fetch_reach_cnn"}
-    images |= {"fetch_push_pixels", "fetch_reach_pixels", "fetch_reach_pixels_only"}
+    images |= {
+        f"fetch_{task}_{sees}" for task in ("reach", "push") for sees in ("pixels", "pixels_only")
+    }
     assert set(shipped_tasks()) == {*IDS, *images}
 
 
