@@ -149,6 +149,7 @@ def _build_replay(config: Config, task: Task, device: torch.device, seed: int) -
         config.replay.blur,
         config.replay.scatter,
         config.replay.rings,
+        config.replay.rings_after,
     )
 
 

@@ -103,6 +103,9 @@ class ReplayConfig:
     rings: Annotated[int, Least(1, 100)] = 1
     """Nested goals that a reward is the mean over, the i-th of them i / rings as wide as the env's own:
     policies then aim well inside."""
+    rings_after: Count = 0
+    """Transitions stored before rings count: until then rewards are the env's own, which tell sooner what
+    succeeds at all. Values are learnt anew then."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class Replay:
             are then learnt on both sides of the edge of success, and not at its centre alone.
         rings: how many nested goals a reward is the mean over, the i-th of them i / rings as wide as the
             env's: rewards then rise from the edge of success to its centre.
+        rings_after: transitions stored before rings count; until then rewards are the env's own, which tell
+            sooner what succeeds at all.
 
     Raises:
         ValueError: if ``capacity`` is less than one episode.
@@ -47,6 +49,7 @@ class Replay:
         blur: float = 0.0,
         scatter: float = 0.0,
         rings: int = 1,
+        rings_after: int = 0,
     ):
         self.shape, self._lookahead, self._td_lambda = shape, lookahead, td_lambda
         self.max_episodes = capacity // shape.horizon
@@ -54,6 +57,7 @@ class Replay:
             raise ValueError(f"capacity {capacity} holds no episode of {shape.horizon} steps")
         self._strategy, self._k, self._reward = strategy, k, reward
         self._blur, self._scatter, self._rings = blur, scatter, rings
+        self._rings_after = rings_after
         self._goal_deviation = np.zeros(shape.goal, np.float32)
         self.generator = np.random.default_rng(seed)
         count, steps = self.max_episodes, shape.horizon
@@ -194,7 +198,7 @@ class Replay:
 
         A goal so many times as far away is missed where one as much stricter is.
         """
-        if self._rings == 1:
+        if self._rings == 1 or self.added * self.shape.horizon < self._rings_after:
             return reward(achieved, goal)
         apart = goal - achieved
         stricter = (self._rings / ring for ring in range(1, self._rings + 1))

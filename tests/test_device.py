@@ -95,7 +95,8 @@ def episodes(count: int, seed: int, shape: EpisodeShape = SHAPE) -> Episodes:
 def settings(
     strategy: str = "future", shape: EpisodeShape = SHAPE, reward: Any = KNOWN, **ahead: Any
 ) -> tuple[Any, ...]:
-    given = {"lookahead": 3, "td_lambda": 0.0, "blur": 0.2, "scatter": 0.0, "rings": 1, **ahead}
+    given = {"lookahead": 3, "td_lambda": 0.0, "blur": 0.2, "scatter": 0.0, "rings": 1}
+    given |= {"rings_after": 0, **ahead}
     return shape, 60, STRATEGIES[strategy], 4.0, reward, 7, *given.values()
 
 
@@ -113,6 +114,7 @@ def flat(batch: Batch) -> list[torch.Tensor]:
         {"blur": 0.0},
         {"scatter": 0.3},
         {"rings": 3},
+        {"rings": 3, "rings_after": 20},
         {"rings": 3, "reward": share_beyond},
         {"reward": share_beyond},
     ],

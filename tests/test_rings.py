@@ -14,9 +14,10 @@ SHAPE = EpisodeShape(horizon=8, observation=3, goal=2, action=1)
 RADIUS = 0.05
 
 
-def rewards(distance: float, rings: int) -> Batch:
-    """Of episodes that stay ``distance`` from the goal that they desire."""
-    replay = Replay(SHAPE, 800, STRATEGIES["none"], 4.0, sparse_reward, 0, 4, rings=rings)
+def rewards(distance: float, rings: int, after: int = 0) -> Batch:
+    """Of 100 episodes that stay ``distance`` from the goal that they desire."""
+    rest = {"lookahead": 4, "rings": rings, "rings_after": after}
+    replay = Replay(SHAPE, 800, STRATEGIES["none"], 4.0, sparse_reward, 0, **rest)
     episodes = random_episodes(SHAPE, 100)
     angle = np.linspace(0.0, 6.0, 100)
     away = distance * np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -42,3 +43,12 @@ def test_the_steps_ahead_are_judged_alike() -> None:
     assert batch.ahead is not None
     assert batch.ahead.rewards[:, 0].eq(-0.5).all()
     assert torch.equal(batch.ahead.rewards[:, 0], batch.reward)
+
+
+def test_until_enough_is_stored_rewards_are_the_envs_own() -> None:
+    stored = 100 * SHAPE.horizon
+    for after, expected in ((stored, -0.5), (stored + 1, 0.0)):
+        batch = rewards(0.6 * RADIUS, 2, after)
+        assert batch.ahead is not None
+        assert batch.reward.eq(expected).all()
+        assert batch.ahead.rewards[:, 0].eq(expected).all()
