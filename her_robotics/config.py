@@ -143,7 +143,7 @@ class AgentConfig:
     """Whether targets are clipped to what a return can be: [-1 / (1 - gamma), 0] for our sparse reward."""
     lookahead: Annotated[int, Least(1, 10**6)] = 1
     """Steps over which the return that behaviour got bounds a target from below; 1 does without. It
-    needs deterministic dynamics, as all of our tasks have."""
+    needs outcomes that are not luck: where contact is chaotic, as in FetchSlide, it is too hopeful."""
     td_lambda: Share = 0.0
     """λ of TD(λ) targets, over at most `lookahead` steps, in place of that bound; 0 is TD(0)."""
     covariance: Literal["diagonal", "full"] = "diagonal"

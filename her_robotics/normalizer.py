@@ -9,8 +9,8 @@ from .distributed import gather, size
 def magnified(values: torch.Tensor, near_scale: float) -> torch.Tensor:
     """asinh(x / near_scale), of any shape: linear up to about ``near_scale``, and logarithmic from there on.
 
-    Where standardised inputs range over metres a millimetre is lost; here it is as much near 0 as a
-    tenth of all that is far away. The same idea as symlog (Hafner et al. 2023, "Mastering Diverse Domains
+    Standardised over metres, a millimetre is lost. On a scale of a centimetre it counts 0.1 where it starts
+    from 0, and the whole metre 5. The same idea as symlog (Hafner et al. 2023, "Mastering Diverse Domains
     through World Models", equation 9), in units of a length.
     """
     return torch.asinh(values / near_scale)
