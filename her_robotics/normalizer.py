@@ -11,7 +11,7 @@ def magnified(values: torch.Tensor, near_scale: float) -> torch.Tensor:
 
     Standardised over metres, a millimetre is lost. On a scale of a centimetre it counts 0.1 where it starts
     from 0, and the whole metre 5. The same idea as symlog (Hafner et al. 2023, "Mastering Diverse Domains
-    through World Models", equation 9), in units of a length.
+    through World Models"), in units of a length.
     """
     return torch.asinh(values / near_scale)
 
