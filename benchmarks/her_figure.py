@@ -9,7 +9,7 @@ all, and what is compared is what the paper compares. What differs from it, besi
 
 - A guide that knows nothing of the task, the mover, leads every variant to where something moves.
 - Networks see the goal also relative to what is achieved, and what is near magnified; actions are penalised
-  after they are squashed.
+  after they are squashed. The policy that is tested is of averaged weights.
 - Tasks are today's Fetch tasks, within the paper's wider thresholds (7 cm; 20 cm for sliding). In
   pick-and-place no episode starts with the block in the gripper.
 
