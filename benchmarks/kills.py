@@ -25,9 +25,10 @@ import numpy as np
 import tyro
 
 from benchmarks.report import at_least, machine, publish
-from her_robotics.checkpoint import CHECKPOINT, WEIGHTS, has_checkpoint, load_checkpoint
+from her_robotics.checkpoint import CHECKPOINT, has_checkpoint, load_checkpoint
 from her_robotics.cli import main as command
 from her_robotics.run_folder import METRICS
+from her_robotics.saved_policy import WEIGHTS
 
 ENVS, HORIZON = 2, 50
 CYCLE = ENVS * HORIZON

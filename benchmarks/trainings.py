@@ -15,12 +15,13 @@ from typing import Any, TextIO
 
 from benchmarks.cells import Cell, refuse_other
 from envs import TASKS
-from her_robotics.checkpoint import CARD, has_checkpoint
+from her_robotics.checkpoint import has_checkpoint
 from her_robotics.cli.parse import take
 from her_robotics.cli.training import configure
 from her_robotics.config import Config, EnvConfig, TrainConfig
 from her_robotics.errors import UserError
 from her_robotics.run_folder import CONFIG, METRICS, TIMINGS, read_config
+from her_robotics.saved_policy import CARD
 from her_robotics.strict import to_mapping
 from her_robotics.tracking import read_lines
 

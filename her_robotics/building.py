@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from .agents import AGENTS
-from .checkpoint import SavedPolicy
 from .config import Config
 from .counting import Counts
 from .device_replay import DistanceReward, make_replay
@@ -23,6 +22,7 @@ from .learner import Learner
 from .refusals import refuse_leak, refuse_misfits, refuse_room, teaching
 from .relabel import STRATEGIES
 from .replay import Replay
+from .saved_policy import SavedPolicy
 from .types import EpisodeShape, Task
 
 MakeEnv = Callable[..., gym.vector.VectorEnv]

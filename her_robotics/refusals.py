@@ -5,11 +5,11 @@ from operator import attrgetter
 from typing import Any
 
 from .agents import AGENTS
-from .checkpoint import SavedPolicy
 from .config import AgentConfig, Config, ExplorationConfig
 from .errors import UserError
 from .health.machine import free_memory
 from .replay import Replay
+from .saved_policy import SavedPolicy
 from .types import EpisodeShape, Task
 
 CONTINUOUS = ("noise", "sigma", "theta", "guide.name")
@@ -38,6 +38,11 @@ def refuse_misfits(config: Config, task: Task) -> None:
     if config.agent.td_lambda and config.agent.lookahead == 1:
         raise UserError(
             f"agent.td_lambda = {config.agent.td_lambda} needs agent.lookahead above 1: the steps it spans"
+        )
+    if config.replay.rings_after and config.replay.rings == 1:
+        raise UserError(
+            f"replay.rings_after = {config.replay.rings_after} needs replay.rings above 1: the rings that "
+            "begin then"
         )
     if config.replay.scatter and config.env.goal == "image":
         raise UserError(

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from .building import MakeEnv, build
-from .checkpoint import CHECKPOINT, SavedPolicy, save_policy
+from .checkpoint import CHECKPOINT
 from .config import Config
 from .console import Bar, StopRequest, duration, listening_for_stop
 from .distributed import RankError, check_alike, floats, gather, has_restarted, rank, size
@@ -24,6 +24,7 @@ from .rank_checkpoints import RankCheckpoints, how_to_go_on
 from .replay import Replay
 from .rollout import DIED, Divergence, NonFiniteError, episode_seeds
 from .run_folder import CURVE, DIVERGED, VIDEO, create, extend, is_of, provenance
+from .saved_policy import SavedPolicy, save_policy
 from .strict import to_mapping
 from .tracking import Tracker, start_trackers
 from .train import FINAL, Report, train

@@ -10,10 +10,10 @@ import torch
 from envs.shipped import trained_policies
 from her_robotics.agents import DDPG, SVG, DAgger
 from her_robotics.building import build
-from her_robotics.checkpoint import load_policy
 from her_robotics.cli.making import env_maker
 from her_robotics.config import AgentConfig
 from her_robotics.errors import UserError
+from her_robotics.saved_policy import load_policy
 from her_robotics.types import Ahead, Batch, EpisodeShape, GoalObs
 
 from .helpers import random_episodes

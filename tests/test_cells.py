@@ -8,11 +8,12 @@ import pytest
 
 from benchmarks.cells import Cell, complete, refuse_other, run_cells
 from benchmarks.trainings import Trainings, figures
-from her_robotics.checkpoint import CARD, CHECKPOINT
+from her_robotics.checkpoint import CHECKPOINT
 from her_robotics.cli.making import env_maker
 from her_robotics.cli.training import configure
 from her_robotics.errors import UserError
 from her_robotics.run_folder import CONFIG, METRICS, create
+from her_robotics.saved_policy import CARD
 from her_robotics.session import Session
 
 from .runs import command, rows, signal_at, watched

@@ -18,17 +18,14 @@ from safetensors import SafetensorError
 
 from her_robotics.agents import DDPG
 from her_robotics.checkpoint import (
-    CARD,
     CHECKPOINT,
     EPISODES,
-    WEIGHTS,
     CheckpointError,
     load_checkpoint,
-    load_policy,
     save_checkpoint,
-    save_policy,
 )
 from her_robotics.config import AgentConfig, EnvConfig
+from her_robotics.saved_policy import CARD, WEIGHTS, load_policy, save_policy
 from her_robotics.types import EpisodeShape, GoalObs
 
 from .helpers import random_episodes

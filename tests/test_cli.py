@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import her_robotics
-from her_robotics.checkpoint import CARD, CHECKPOINT, WEIGHTS
+from her_robotics.checkpoint import CHECKPOINT
 from her_robotics.cli.making import env_maker
 from her_robotics.config import Config, EnvConfig, load_task_config, shipped_tasks
 from her_robotics.errors import UserError
 from her_robotics.run_folder import read_config
+from her_robotics.saved_policy import CARD, WEIGHTS
 from her_robotics.statistics import wilson_interval
 
 from .runs import DEBUG_FILES, command, debug_run, names_in, offline_run, the_one_line

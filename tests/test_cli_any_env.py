@@ -15,9 +15,9 @@ import pytest
 
 from envs.check import check_goal_env
 from envs.making import make_by_id
-from her_robotics.checkpoint import WEIGHTS, load_policy
 from her_robotics.cli.making import env_maker
 from her_robotics.run_folder import METRICS, default_folder, read_config
+from her_robotics.saved_policy import WEIGHTS, load_policy
 from her_robotics.session import Session
 
 from .broken_envs import OnePairOnly

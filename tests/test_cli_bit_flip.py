@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from her_robotics.checkpoint import CARD, load_policy
 from her_robotics.cli.making import env_maker
 from her_robotics.run_folder import METRICS, VIDEO
+from her_robotics.saved_policy import CARD, load_policy
 from her_robotics.session import Session
 
 from .runs import FLIP, command, signal_at, the_one_line, tiny, watched

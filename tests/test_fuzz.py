@@ -27,19 +27,13 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from her_robotics.checkpoint import (
-    CARD,
-    CHECKPOINT,
-    EPISODES,
-    WEIGHTS,
-    load_checkpoint,
-    load_policy,
-)
+from her_robotics.checkpoint import CHECKPOINT, EPISODES, load_checkpoint
 from her_robotics.config import Config
 from her_robotics.errors import UserError
 from her_robotics.learner import Learner
 from her_robotics.plots import plot_runs, read_curve
 from her_robotics.run_folder import CONFIG, METRICS, TIMINGS, read_config
+from her_robotics.saved_policy import CARD, WEIGHTS, load_policy
 from her_robotics.sealed import read_sealed
 from her_robotics.strict import ConfigError, from_mapping, to_mapping, validate
 from her_robotics.tracking import JsonLines, read_lines

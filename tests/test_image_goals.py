@@ -12,8 +12,6 @@ import pytest
 
 from envs.shipped import trained_encoders, trained_policies
 from her_robotics.building import build, read_task
-from her_robotics.checkpoint import WEIGHTS as POLICY_WEIGHTS
-from her_robotics.checkpoint import load_policy
 from her_robotics.cli.making import env_maker
 from her_robotics.config import EnvConfig
 from her_robotics.encoders import ENCODERS
@@ -23,6 +21,8 @@ from her_robotics.evaluate import evaluate
 from her_robotics.image_goals import ImageGoals
 from her_robotics.rollout import play
 from her_robotics.run_folder import METRICS
+from her_robotics.saved_policy import WEIGHTS as POLICY_WEIGHTS
+from her_robotics.saved_policy import load_policy
 from her_robotics.session import Session
 from her_robotics.types import GoalObs
 

@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from envs.shipped import trained_policies
 from her_robotics.building import build, read_task
-from her_robotics.checkpoint import load_checkpoint, load_policy, save_checkpoint
+from her_robotics.checkpoint import load_checkpoint, save_checkpoint
 from her_robotics.cli.making import env_maker
 from her_robotics.config import Config, EnvConfig
 from her_robotics.encoders import Keypoint
@@ -20,6 +20,7 @@ from her_robotics.encoders.files import save_encoder
 from her_robotics.errors import UserError
 from her_robotics.learner import Learner
 from her_robotics.rollout import play
+from her_robotics.saved_policy import load_policy
 from her_robotics.strict import to_mapping
 from her_robotics.types import GoalObs
 

@@ -161,6 +161,12 @@ def test_td_lambda_without_steps_to_span_is_refused() -> None:
         start(tiny(agent={"td_lambda": 0.5}))
 
 
+def test_a_time_for_rings_without_rings_is_refused() -> None:
+    with pytest.raises(UserError, match=r"rings_after = 100 needs replay\.rings above 1"):
+        start(tiny(replay={"rings_after": 100}))
+    start(tiny(replay={"rings_after": 100, "rings": 2})).close()
+
+
 def test_goals_with_pictures_are_not_scattered(make_env: MakeEnv) -> None:
     task, config = read_task(make_env("fetch_push")), tiny(PUSH, replay={"scatter": 0.1})
     refuse_misfits(config, task)

@@ -8,9 +8,9 @@ import pytest
 
 from envs.shipped import trained_policies
 from her_robotics.building import read_task
-from her_robotics.checkpoint import load_policy
 from her_robotics.cli.policies import find_run
 from her_robotics.errors import UserError
+from her_robotics.saved_policy import load_policy
 from her_robotics.types import GoalObs
 from her_robotics.video import VideoError, Window, watch
 

@@ -9,10 +9,11 @@ import pytest
 
 from benchmarks.rank_parity import compared
 from benchmarks.rank_processes import Ended, as_ranks
-from her_robotics.checkpoint import CARD, CHECKPOINT, EPISODES, PREVIOUS, WEIGHTS, load_policy
+from her_robotics.checkpoint import CHECKPOINT, EPISODES, PREVIOUS
 from her_robotics.config import AgentConfig
 from her_robotics.distributed import gather, own_seed, rank, share, size
 from her_robotics.run_folder import METRICS, read_config
+from her_robotics.saved_policy import CARD, WEIGHTS, load_policy
 
 from . import rank_work
 from .runs import names_in, rows

@@ -12,14 +12,11 @@ import pytest
 from envs.camera import RenderingError
 from her_robotics import episode_files
 from her_robotics.checkpoint import (
-    CARD,
     CHECKPOINT,
     EPISODES,
     PREVIOUS,
-    WEIGHTS,
     Checkpoints,
     load_checkpoint,
-    load_policy,
     save_checkpoint,
 )
 from her_robotics.cli import training
@@ -28,6 +25,7 @@ from her_robotics.config import Config, merge
 from her_robotics.evaluate import evaluate
 from her_robotics.rollout import NonFiniteError
 from her_robotics.run_folder import CONFIG, CURVE, DIVERGED, METRICS, TIMINGS, read_config
+from her_robotics.saved_policy import CARD, WEIGHTS, load_policy
 from her_robotics.session import Session
 from her_robotics.strict import read_yaml
 from her_robotics.train import FINAL

@@ -10,10 +10,10 @@ import torch
 from torch.distributions import Independent
 
 from her_robotics.agents import DDPG, SVG
-from her_robotics.checkpoint import load_policy, save_policy
 from her_robotics.config import AgentConfig, EnvConfig
 from her_robotics.relabel import STRATEGIES
 from her_robotics.replay import Replay
+from her_robotics.saved_policy import load_policy, save_policy
 from her_robotics.types import Ahead, EpisodeShape
 
 from .helpers import labelled_episodes, random_episodes, sparse_reward

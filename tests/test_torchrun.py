@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.rank_processes import as_ranks, free_port
-from her_robotics.checkpoint import PREVIOUS, WEIGHTS
+from her_robotics.checkpoint import PREVIOUS
 from her_robotics.run_folder import METRICS
+from her_robotics.saved_policy import WEIGHTS
 
 from . import rank_work
 from .mortal_env import FATAL

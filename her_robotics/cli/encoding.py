@@ -17,7 +17,6 @@ from envs.goal_images import GoalImages
 from envs.scene import picture_camera
 from envs.shipped import trained_policies
 
-from ..checkpoint import load_policy
 from ..config import EnvConfig
 from ..encoders import ENCODERS, Frames, PictureEncoder
 from ..encoders.collecting import HeldActions, collect, noisy
@@ -27,6 +26,7 @@ from ..errors import UserError
 from ..pictures import contact_sheet, write_picture
 from ..rollout import ActionFunction
 from ..run_folder import provenance
+from ..saved_policy import load_policy
 from .imaging import TEST_BANK, TRAINING_BANK, test_count
 from .making import env_maker
 from .parse import at_least, parse

@@ -13,7 +13,6 @@ import envs
 from envs.shipped import trained_policies
 
 from ..building import read_task
-from ..checkpoint import CARD, SavedPolicy, load_policy
 from ..config import EnvConfig
 from ..encoders.files import encoder_checksums
 from ..end_to_end import show_frames
@@ -22,6 +21,7 @@ from ..evaluate import evaluate
 from ..pictures import read_picture
 from ..rollout import episode_seeds
 from ..run_folder import VIDEO
+from ..saved_policy import CARD, SavedPolicy, load_policy
 from ..train import FINAL
 from ..types import Task
 from ..video import Window, film, watch, write_video
