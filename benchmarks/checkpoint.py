@@ -24,10 +24,11 @@ from benchmarks.report import at_least, machine, publish, spread
 from her_robotics.building import build
 from her_robotics.checkpoint import Checkpoints
 from her_robotics.cli.making import env_maker
-from her_robotics.config import Config, load_task_config
+from her_robotics.config import Config
 from her_robotics.learner import Learner
 from her_robotics.rollout import episode_seeds, play
 from her_robotics.sealed import write_sealed
+from her_robotics.shipped import load_task_config
 from her_robotics.types import Episodes
 
 PLAYED = 64

@@ -27,11 +27,11 @@ from benchmarks.report import RESULTS, machine, publish
 from benchmarks.trainings import Trainings
 from envs.shipped import trained_encoders
 from her_robotics import checkpoint
-from her_robotics.config import load_task_config
 from her_robotics.encoders import files as encoder_files
 from her_robotics.errors import UserError
 from her_robotics.files import write_text
 from her_robotics.plots import plot_groups
+from her_robotics.shipped import load_task_config
 
 
 @dataclass(frozen=True)

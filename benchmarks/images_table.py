@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from benchmarks import trainings
 from envs.shipped import trained_policies
 from her_robotics import checkpoint
-from her_robotics.config import load_task_config
 from her_robotics.encoders import files as encoder_files
+from her_robotics.shipped import load_task_config
 
 
 class Row(NamedTuple):

@@ -15,8 +15,8 @@ import tyro
 from benchmarks.cells import Cell, complete
 from benchmarks.report import RESULTS, machine, publish
 from benchmarks.trainings import Trainings, figures
-from her_robotics.config import shipped_tasks
 from her_robotics.plots import plot_runs
+from her_robotics.shipped import shipped_tasks
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ import envs
 from benchmarks.rank_parity import compared
 from benchmarks.rank_processes import as_ranks
 from benchmarks.report import machine, publish
-from her_robotics.config import AgentConfig, shipped_tasks
+from her_robotics.config import AgentConfig
 from her_robotics.run_folder import CONFIG, METRICS, TIMINGS
 from her_robotics.saved_policy import CARD
+from her_robotics.shipped import shipped_tasks
 from her_robotics.tracking import read_lines
 
 

@@ -1,10 +1,9 @@
 """The configuration of a run: frozen dataclasses, filled from YAML and the command line."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Literal
 
-from .strict import ConfigError, Least, Range, Text, from_mapping, merge, read_yaml
+from .strict import Least, Range, Text
 
 Fraction = Annotated[float, Range(0.0, 1.0)]
 Share = Annotated[float, Range(0.0, 1.0, open_high=True)]
@@ -20,7 +19,6 @@ Width = Annotated[int, Least(1, 2**14)]
 EnvName = Annotated[
     str, Text(r"[\w.:/-]{1,200}", "a name, or an id of letters, digits and _ . : / - (200 at most)")
 ]
-GOAL_ENV = "goal_env"
 
 
 @dataclass(frozen=True)
@@ -274,50 +272,3 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
-
-
-PRESETS = ("debug", GOAL_ENV)
-"""YAML files beside those of the tasks: a run of seconds, and settings to try on any env."""
-
-
-def config_folder() -> Path:
-    """The folder of shipped YAML files, in the clone or in the installed package.
-
-    Raises:
-        ConfigError: if neither holds it.
-    """
-    here = Path(__file__).resolve().parent
-    candidates = (here.parent / "configs", here / "configs")
-    for folder in candidates:
-        if (folder / "base.yaml").is_file():
-            return folder
-    raise ConfigError(
-        f"configs/base.yaml is in none of {[str(path.parent) for path in candidates]}"
-    )
-
-
-def shipped_tasks() -> tuple[str, ...]:
-    """Names of the tasks that have a YAML file."""
-    names = sorted(path.stem for path in config_folder().glob("*.yaml"))
-    return tuple(name for name in names if name not in ("base", *PRESETS))
-
-
-def load_task_config(task: str) -> Config:
-    """``base.yaml`` overlaid with ``<task>.yaml``, or with one of ``PRESETS``.
-
-    Between the two comes the file that ``<task>.yaml`` names as ``inherits``, if it does.
-
-    Raises:
-        ConfigError: if the task is unknown, or a file is not a valid configuration.
-    """
-    if task not in (*shipped_tasks(), *PRESETS):
-        raise ConfigError(
-            f"unknown task {task!r}: choose one of {', '.join(shipped_tasks())}, debug"
-        )
-    folder = config_folder()
-    base = read_yaml(folder / "base.yaml")
-    own = read_yaml(folder / f"{task}.yaml")
-    inherited = own.pop("inherits", None)
-    if inherited is not None:
-        own = merge(read_yaml(folder / f"{inherited}.yaml"), own)
-    return from_mapping(Config, merge(base, own))

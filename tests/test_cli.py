@@ -15,10 +15,11 @@ import pytest
 import her_robotics
 from her_robotics.checkpoint import CHECKPOINT
 from her_robotics.cli.making import env_maker
-from her_robotics.config import Config, EnvConfig, load_task_config, shipped_tasks
+from her_robotics.config import Config, EnvConfig
 from her_robotics.errors import UserError
 from her_robotics.run_folder import read_config
 from her_robotics.saved_policy import CARD, WEIGHTS
+from her_robotics.shipped import load_task_config, shipped_tasks
 from her_robotics.statistics import wilson_interval
 
 from .runs import DEBUG_FILES, command, debug_run, names_in, offline_run, the_one_line

@@ -10,21 +10,13 @@ from hypothesis import strategies as st
 from envs import IDS
 from her_robotics.agents import AGENTS
 from her_robotics.cli.encoding import EncodeArguments
-from her_robotics.config import (
-    AgentConfig,
-    Config,
-    EnvConfig,
-    GuideConfig,
-    ReplayConfig,
-    config_folder,
-    load_task_config,
-    shipped_tasks,
-)
+from her_robotics.config import AgentConfig, Config, EnvConfig, GuideConfig, ReplayConfig
 from her_robotics.encoders import ENCODERS
 from her_robotics.goals import GOAL_ENCODERS
 from her_robotics.guides import GUIDES
 from her_robotics.image_goals import GoalReward
 from her_robotics.relabel import STRATEGIES
+from her_robotics.shipped import config_folder, load_task_config, shipped_tasks
 from her_robotics.strict import ConfigError, from_mapping, merge, read_yaml, to_mapping, validate
 
 CHANGED = dataclasses.replace(

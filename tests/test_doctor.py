@@ -15,9 +15,9 @@ import pytest
 
 from her_robotics.building import read_task
 from her_robotics.cli.making import env_maker
-from her_robotics.config import load_task_config, shipped_tasks
 from her_robotics.health import machine, software
 from her_robotics.health.training import filled
+from her_robotics.shipped import load_task_config, shipped_tasks
 from her_robotics.video import VideoError, read_video, write_video
 
 from .runs import command, disk_full_after, the_one_line, tiny

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from her_robotics.agents import DQN
-from her_robotics.config import AgentConfig, load_task_config
+from her_robotics.config import AgentConfig
 from her_robotics.errors import UserError
 from her_robotics.evaluate import judge
 from her_robotics.relabel import STRATEGIES
 from her_robotics.replay import Replay
 from her_robotics.rollout import play
+from her_robotics.shipped import load_task_config
 from her_robotics.strict import from_mapping, merge, to_mapping
 from her_robotics.types import Batch, EpisodeShape, GoalObs
 

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks import images, images_table
 from envs.shipped import trained_encoders, trained_policies
-from her_robotics.config import load_task_config, shipped_tasks
 from her_robotics.encoders.files import CARD, load_encoder
+from her_robotics.shipped import load_task_config, shipped_tasks
 
 from .runs import debug_run
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from her_robotics import files
 from her_robotics.checkpoint import CHECKPOINT
-from her_robotics.config import Config, load_task_config, shipped_tasks
+from her_robotics.config import Config
 from her_robotics.errors import UserError
 from her_robotics.run_folder import (
     CONFIG,
@@ -26,6 +26,7 @@ from her_robotics.run_folder import (
     read_config,
     versions,
 )
+from her_robotics.shipped import load_task_config, shipped_tasks
 from her_robotics.strict import ConfigError, from_mapping, merge
 
 from .runs import command, debug_run, names_in, the_one_line, tiny

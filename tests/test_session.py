@@ -21,13 +21,13 @@ from her_robotics.checkpoint import (
 )
 from her_robotics.cli import training
 from her_robotics.cli.making import env_maker
-from her_robotics.config import Config, merge
+from her_robotics.config import Config
 from her_robotics.evaluate import evaluate
 from her_robotics.rollout import NonFiniteError
 from her_robotics.run_folder import CONFIG, CURVE, DIVERGED, METRICS, TIMINGS, read_config
 from her_robotics.saved_policy import CARD, WEIGHTS, load_policy
 from her_robotics.session import Session
-from her_robotics.strict import read_yaml
+from her_robotics.strict import merge, read_yaml
 from her_robotics.train import FINAL
 
 from .runs import (

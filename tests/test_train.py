@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from her_robotics.building import build
 from her_robotics.checkpoint import load_checkpoint, save_checkpoint
 from her_robotics.cli.making import env_maker
-from her_robotics.config import load_task_config, merge
 from her_robotics.evaluate import evaluate
 from her_robotics.learner import Learner
 from her_robotics.rollout import NonFiniteError
 from her_robotics.run_folder import METRICS
+from her_robotics.shipped import load_task_config
+from her_robotics.strict import merge
 from her_robotics.tracking import JsonLines
 from her_robotics.train import FINAL, Report, train
 from her_robotics.types import Batch

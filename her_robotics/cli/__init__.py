@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from .. import __version__
-from ..config import shipped_tasks
 from ..errors import UserError, first_line
+from ..shipped import shipped_tasks
 
 USAGE = """\
 usage: her-robotics COMMAND [ARGUMENTS]

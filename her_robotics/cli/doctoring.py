@@ -8,9 +8,10 @@ from pathlib import Path
 
 from envs import health as physics_health
 
-from ..config import Config, load_task_config, shipped_tasks
+from ..config import Config
 from ..errors import UserError, first_line
 from ..health import Finding, failed, machine, outputs, passed, software
+from ..shipped import load_task_config, shipped_tasks
 from .parse import at_least, parse
 
 

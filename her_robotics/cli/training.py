@@ -6,11 +6,12 @@ from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 
-from ..config import GOAL_ENV, Config, load_task_config, shipped_tasks
+from ..config import Config
 from ..distributed import gather, joined, may_restart, rank
 from ..errors import UserError
 from ..run_folder import default_folder, read_config
 from ..session import Session
+from ..shipped import GOAL_ENV, load_task_config, shipped_tasks
 from ..strict import differing, validate
 from ..tracking import Tracker
 from .imaging import keep_encoders

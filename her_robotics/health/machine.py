@@ -6,9 +6,9 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from ..config import load_task_config
 from ..errors import first_line
 from ..files import write_text
+from ..shipped import load_task_config
 from .finding import Finding, failed, passed
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -6,8 +6,8 @@ from importlib import metadata
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from ..config import config_folder, load_task_config, shipped_tasks
 from ..errors import UserError
+from ..shipped import config_folder, load_task_config, shipped_tasks
 from .finding import Finding, failed, passed
 
 PROJECT = "her-robotics"

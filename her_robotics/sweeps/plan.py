@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 import yaml
 
-from ..config import PositiveCount, config_folder
+from ..config import PositiveCount
 from ..errors import UserError
+from ..shipped import config_folder
 from ..strict import ConfigError, Least, from_mapping, read_yaml, shown
 from .parameters import Choice, Parameter, Value, read_parameters
 
