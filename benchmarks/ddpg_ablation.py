@@ -113,10 +113,9 @@ def main() -> int:
         return code
     results = sum_up(work, cells)
     results["with target networks"] = judge(results["tasks"])
-    output = Path(given.out) if given.out else RESULTS / f"{NAME}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    draw(output.with_suffix(".png"), results["tasks"])
     publish(NAME, given, where, results)
+    output = Path(given.out) if given.out else RESULTS / f"{NAME}.json"
+    draw(output.with_suffix(".png"), results["tasks"])
     if not given.json:
         print(format_results(results), format_verdict(results["with target networks"]), sep="\n\n")
     return 0

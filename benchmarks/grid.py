@@ -84,12 +84,11 @@ def run_grid(
             return code
         done = cells
     summary = sum_up(given, work, done, [cell.name for cell in cells if cell not in done])
+    publish(name, given, where, summary, label=label)
     output = Path(given.out) if given.out else RESULTS / f"{name}{label}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
     draw(output.with_suffix(".png"), work, done, places)
     text = format_table(summary, given.target)
     write_text(output.with_suffix(".md"), text + "\n")
-    publish(name, given, where, summary, label=label)
     if not given.json:
         print(text)
     return 0

@@ -57,11 +57,9 @@ def main() -> int:
     folders = [work.folder(cell) for cell in cells]
     label = f"-{given.task}-{given.variant}"
     summary = sum_up(given, folders)
-    plot_runs(
-        folders,
-        (Path(given.out) if given.out else RESULTS / f"learning{label}").with_suffix(".png"),
-    )
     publish("learning", given, where, summary, label=label)
+    output = Path(given.out) if given.out else RESULTS / f"learning{label}"
+    plot_runs(folders, output.with_suffix(".png"))
     if not given.json:
         print_table(summary)
     return 0

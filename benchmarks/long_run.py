@@ -129,9 +129,9 @@ def main() -> int:
         "looks": [look._asdict() for look in looks[:: -(-len(looks) // SHOWN)]],
         "stretches": [stretch._asdict() for stretch in stretches],
     }
+    publish(NAME, given, where, summary, packages=("psutil",))
     path = Path(given.out) if given.out else RESULTS / NAME
     draw(path.with_suffix(".png"), looks, stretches, given.full)
-    publish(NAME, given, where, summary, packages=("psutil",))
     if not given.json:
         print_verdicts(verdicts)
     return 0 if all(verdict["passed"] for verdict in verdicts.values()) else 1

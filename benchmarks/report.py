@@ -70,6 +70,8 @@ def publish(
 ) -> dict[str, Any]:
     """Write a benchmark's JSON file, and print it if ``arguments.json``.
 
+    What else it leaves in the clone comes after this: the result names the commit, and whether it was changed.
+
     Args:
         name: name of the benchmark's module.
         arguments: its command line, a dataclass with ``out`` and ``json``.
