@@ -70,7 +70,7 @@ def publish(
 ) -> dict[str, Any]:
     """Write a benchmark's JSON file, and print it if ``arguments.json``.
 
-    What else it leaves in the clone comes after this: the result names the commit, and whether it was changed.
+    What else it leaves in the clone comes after this, since the result says whether the clone was changed.
 
     Args:
         name: name of the benchmark's module.
