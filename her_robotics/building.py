@@ -150,6 +150,7 @@ def _build_replay(config: Config, task: Task, device: torch.device, seed: int) -
         config.replay.scatter,
         config.replay.rings,
         config.replay.rings_after,
+        config.replay.hindsight_until,
     )
 
 

@@ -92,6 +92,9 @@ class ReplayConfig:
     """Where hindsight goals come from (Andrychowicz et al. 2017, section 4.5)."""
     k: NonNegative = 4.0
     """Hindsight goals per real goal: a share of 1 - 1 / (1 + k) is relabelled."""
+    hindsight_until: PositiveCount | None = None
+    """Transitions stored after which all goals are the ones that episodes pursued. Those of hindsight are
+    chosen by what came out, so that luck, where it has a part, looks like skill. Without it, never."""
     blur: NonNegative = 0.0
     """How far goals are moved at random before rewards are judged by them, in standard deviations of
     the desired goals: rewards then rise over a width and not at an edge, and policies aim well inside."""
@@ -180,6 +183,8 @@ class GuideConfig:
     close stay closed."""
     updates: Count = 10_000
     """Updates after which it learns no more."""
+    until: PositiveCount | None = None
+    """Env steps after which it leads no more. Without it, to the end."""
 
 
 @dataclass(frozen=True)

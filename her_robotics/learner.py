@@ -93,6 +93,12 @@ class Learner:
         return result
 
     @property
+    def leader(self) -> Guide | None:
+        """The guide, as long as it leads."""
+        until = self.config.exploration.guide.until
+        return self.guide if until is None or self.progress.steps < until else None
+
+    @property
     def episode_bytes(self) -> int:
         """Bytes of episodes that a checkpoint refers to when all room for them is filled."""
         guide = self.guide.replay_bytes if self.guide else 0

@@ -44,6 +44,11 @@ def refuse_misfits(config: Config, task: Task) -> None:
             f"replay.rings_after = {config.replay.rings_after} needs replay.rings above 1: the rings that "
             "begin then"
         )
+    if config.replay.hindsight_until is not None and config.replay.strategy == "none":
+        raise UserError(
+            f"replay.hindsight_until = {config.replay.hindsight_until} ends what replay.strategy = none does "
+            "not begin: leave it out, or choose another strategy"
+        )
     if config.replay.scatter and config.env.goal == "image":
         raise UserError(
             f"replay.scatter = {config.replay.scatter} moves goals, and with env.goal = image there are no "

@@ -31,6 +31,8 @@ class Replay:
             env's: rewards then rise from the edge of success to its centre.
         rings_after: transitions stored before rings count; until then rewards are the env's own, which tell
             sooner what succeeds at all.
+        hindsight_until: transitions stored after which goals are no longer of hindsight. Those are chosen by
+            what came out, so that where outcomes are partly luck values are too hopeful. None for never.
 
     Raises:
         ValueError: if ``capacity`` is less than one episode.
@@ -50,6 +52,7 @@ class Replay:
         scatter: float = 0.0,
         rings: int = 1,
         rings_after: int = 0,
+        hindsight_until: int | None = None,
     ):
         self.shape, self._lookahead, self._td_lambda = shape, lookahead, td_lambda
         self.max_episodes = capacity // shape.horizon
@@ -57,7 +60,7 @@ class Replay:
             raise ValueError(f"capacity {capacity} holds no episode of {shape.horizon} steps")
         self._strategy, self._k, self._reward = strategy, k, reward
         self._blur, self._scatter, self._rings = blur, scatter, rings
-        self._rings_after = rings_after
+        self._rings_after, self._hindsight_until = rings_after, hindsight_until
         self._goal_deviation = np.zeros(shape.goal, np.float32)
         self.generator = np.random.default_rng(seed)
         count, steps = self.max_episodes, shape.horizon
@@ -137,13 +140,19 @@ class Replay:
         if not self.added:
             raise ValueError("the replay is empty: add episodes before sampling")
         stored, horizon = len(self), self.shape.horizon
+        over = self._hindsight_until is not None and self._has_had(self._hindsight_until)
+        k = 0.0 if over else self._k
         episode = generator.integers(0, stored, size=count)
         step = generator.integers(0, horizon, size=count)
         goals = [
-            relabel(generator, self._strategy, self._k, episode, step, horizon, stored)
+            relabel(generator, self._strategy, k, episode, step, horizon, stored)
             for _ in range(self.shape.parts)
         ]
         return episode, step, goals
+
+    def _has_had(self, transitions: int) -> bool:
+        """Whether so many have been stored, with those that others took the place of."""
+        return self.added * self.shape.horizon >= transitions
 
     def _goals(self, parts: list[GoalIndex]) -> np.ndarray:
         chosen = []
@@ -198,7 +207,7 @@ class Replay:
 
         A goal so many times as far away is missed where one as much stricter is.
         """
-        if self._rings == 1 or self.added * self.shape.horizon < self._rings_after:
+        if self._rings == 1 or not self._has_had(self._rings_after):
             return reward(achieved, goal)
         apart = goal - achieved
         stricter = (self._rings / ring for ring in range(1, self._rings + 1))

@@ -86,9 +86,9 @@ def _cycle(learner: Learner, watch: Stopwatch) -> None:
         agent.observe(episodes)
         if learner.counts:
             learner.counts.observe(episodes)
-        if learner.guide:
+        if learner.leader:
             with watch("guide"):
-                learner.guide.learn(episodes)
+                learner.leader.learn(episodes)
     if len(episodes.action):
         averages.add(_training_metrics(learner, episodes))
     for _ in range(_updates_due(learner)):
@@ -107,7 +107,7 @@ def _cycle(learner: Learner, watch: Stopwatch) -> None:
 def _collect(learner: Learner) -> Episodes:
     """One exploring episode in every env, without those that are lost: see ``rollout.Divergence``."""
     env, exploration, progress = learner.env, learner.exploration, learner.progress
-    guide = learner.guide
+    guide = learner.leader
     shape = (env.num_envs, learner.task.shape.action)
     exploration.start(shape)
     if guide:

@@ -167,6 +167,12 @@ def test_a_time_for_rings_without_rings_is_refused() -> None:
     start(tiny(replay={"rings_after": 100, "rings": 2})).close()
 
 
+def test_an_end_of_hindsight_without_hindsight_is_refused() -> None:
+    with pytest.raises(UserError, match=r"hindsight_until = 100 ends what replay\.strategy = none"):
+        start(tiny(replay={"hindsight_until": 100, "strategy": "none"}))
+    start(tiny(replay={"hindsight_until": 100})).close()
+
+
 def test_goals_with_pictures_are_not_scattered(make_env: MakeEnv) -> None:
     task, config = read_task(make_env("fetch_push")), tiny(PUSH, replay={"scatter": 0.1})
     refuse_misfits(config, task)

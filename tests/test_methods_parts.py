@@ -211,6 +211,24 @@ def test_entropy_weights_meet_the_bound_and_lead_where_they_come_from(bound: flo
     )
 
 
+@pytest.mark.parametrize("best", [1, 999, 1000], ids=["one", "all but one", "all"])
+@pytest.mark.parametrize("reward", [0.0, -1.0])
+def test_entropy_weights_of_sparse_rewards(reward: float, best: int) -> None:
+    """However few or many are the best, up to all of them, which leaves nothing to choose."""
+    rewards = torch.full((1000,), reward - 1.0, dtype=torch.float64)
+    rewards[:best] = reward
+    generator = torch.Generator().manual_seed(2)
+    state = torch.randn(20, 51, 2, generator=generator, dtype=torch.float64)
+    features = value_features(state[..., :1], state[..., 1:])
+    weights = entropy_weights(rewards.view(20, 50), features, 1.0).flatten()
+    assert weights.mean().item() == pytest.approx(1.0)
+    assert divergence_of(weights) <= 1.02
+    if best == 1000:
+        assert (weights == 1.0).all()
+    else:
+        assert (weights * rewards).mean() > rewards.mean()
+
+
 def test_a_refit_takes_moments_of_the_best_by_hand() -> None:
     drawn = np.array([[0.0, 5.0], [2.0, 1.0], [4.0, 3.0], [9.0, 9.0], [7.0, 7.0]])
     returns = np.array([-5.0, 2.0, 1.0, -9.0, 0.0])

@@ -69,6 +69,26 @@ def test_a_goal_achieved_by_the_very_transition_is_a_success() -> None:
     assert torch.equal(batch.reward == 0.0, achieved_now)
 
 
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "none"])
+def test_hindsight_ends_when_enough_has_been_stored(strategy: str) -> None:
+    until = 7 * LABELLED.horizon
+    how = {"strategy": STRATEGIES[strategy], "k": 1e9, "reward": sparse_reward, "seed": 0}
+    replay = Replay(LABELLED, 5 * LABELLED.horizon, **how, hindsight_until=until)
+    for index in range(7):
+        if index:
+            own = pursued(replay.sample(3000))
+            assert not own.all(), "there is hindsight until then"
+        replay.add(labelled_episodes(1, LABELLED.horizon, first=index))
+    assert pursued(replay.sample(3000)).all(), "episodes that made room for others count"
+    assert np.isnan(replay.satisfied_share(within(1.0)))
+
+
+def pursued(batch: Batch) -> torch.Tensor:
+    """Which transitions are judged by the goal that their own episode pursued."""
+    own = batch.goal[:, 0] == batch.observation[0, :, 0]
+    return own & (batch.goal[:, 1] == NO_GOAL)
+
+
 @pytest.mark.parametrize("strategy", OWN_EPISODE)
 def test_no_goal_comes_from_another_episode(strategy: str) -> None:
     batch = labelled_replay(20, 20, strategy).sample(3000)

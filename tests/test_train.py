@@ -52,6 +52,19 @@ def test_the_same_seed_gives_the_same_metrics_to_the_byte(
     assert [row["step"] for row in rows(tmp_path / METRICS)] == [200, 400, 600]
 
 
+def test_a_guide_leads_and_learns_until_its_time_is_over() -> None:
+    def learnt(**guide: Any) -> tuple[int, dict[str, Any]]:
+        learner = start(tiny(PUSH, exploration={"guide": {"updates": 10_000, **guide}}))
+        reports_of(learner)
+        assert learner.guide is not None
+        return learner.guide.agent.updates, weights(learner)
+
+    (short, one), (whole, other) = learnt(until=200), learnt()
+    assert (short, whole) == (100, 600)
+    assert not same(one, other)
+    assert same(learnt(until=10_000), (whole, other)), "after the end is never"
+
+
 def test_another_seed_gives_other_metrics(tmp_path: Path) -> None:
     metrics = [trained(tmp_path, start(tiny(seed=seed))).splitlines() for seed in (0, 1)]
     assert all(left != right for left, right in zip(*metrics, strict=True))

@@ -43,14 +43,17 @@ def entropy_weights(reward: torch.Tensor, features: torch.Tensor, bound: float) 
 
         w ∝ exp(δ / η),  δ_t = r_t + vᵀ(φ_{t+1} - φ_t),  φ_T = 0
 
-    with η, v at the least of the dual g = η ε + η log E[exp(δ / η)] + vᵀ E[φ_0] / T.
+    with η, v at the least of the dual g = η ε + η log E[exp(δ / η)] + vᵀ E[φ_0] / T. Where all rewards are the
+    same, all weights are 1.
 
     Args:
         reward: ``(n, T)``.
         features: φ ``(n, T + 1, f)``.
         bound: ε, above 0.
     """
-    scale = reward.std(correction=0).clamp(min=1e-8)
+    scale = reward.std(correction=0)
+    if not scale > 0.0:
+        return torch.ones_like(reward)  # nothing that was done is better than the rest
     later = features[:, 1:].clone()
     later[:, -1] = 0.0  # nothing follows the last step
     change = later - features[:, :-1]
