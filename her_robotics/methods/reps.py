@@ -43,8 +43,8 @@ def entropy_weights(reward: torch.Tensor, features: torch.Tensor, bound: float) 
 
         w ∝ exp(δ / η),  δ_t = r_t + vᵀ(φ_{t+1} - φ_t),  φ_T = 0
 
-    with η, v at the least of the dual g = η ε + η log E[exp(δ / η)] + vᵀ E[φ_0] / T. Where all rewards are the
-    same, all weights are 1.
+    with η, v at the least of the dual g = η ε + η log E[exp(δ / η)] + vᵀ E[φ_0] / T. Where all rewards are
+    the same, all weights are 1.
 
     Args:
         reward: ``(n, T)``.
