@@ -10,6 +10,9 @@ from .on_policy import Samples, regress
 
 RIDGE = 1e-6
 """Weight of squared coefficients in the dual, for features that say the same."""
+COLDEST = 0.1
+"""Least η, in standard deviations of the rewards. Where many of them are the greatest there is, the bound lets
+all weight go there, and the dual falls on towards η = 0, where it is lost to rounding."""
 
 
 def reps(
@@ -43,8 +46,8 @@ def entropy_weights(reward: torch.Tensor, features: torch.Tensor, bound: float) 
 
         w ∝ exp(δ / η),  δ_t = r_t + vᵀ(φ_{t+1} - φ_t),  φ_T = 0
 
-    with η, v at the least of the dual g = η ε + η log E[exp(δ / η)] + vᵀ E[φ_0] / T. Where all rewards are
-    the same, all weights are 1.
+    with η, v at the least of the dual g = η ε + η log E[exp(δ / η)] + vᵀ E[φ_0] / T, and η at least
+    ``COLDEST``. Where all rewards are the same, all weights are 1.
 
     Args:
         reward: ``(n, T)``.
@@ -59,9 +62,9 @@ def entropy_weights(reward: torch.Tensor, features: torch.Tensor, bound: float) 
     change = later - features[:, :-1]
     first = features[:, 0].mean(0) / reward.shape[1]
     given = (reward / scale, change, first)
-    log_temperature = torch.zeros((), dtype=reward.dtype, requires_grad=True)
+    warmth = torch.zeros((), dtype=reward.dtype, requires_grad=True)  # log(η - COLDEST)
     values = torch.zeros(features.shape[-1], dtype=reward.dtype, requires_grad=True)
-    unknown = [log_temperature, values]
+    unknown = [warmth, values]
     optimizer = torch.optim.LBFGS(
         unknown,
         max_iter=500,
@@ -72,36 +75,35 @@ def entropy_weights(reward: torch.Tensor, features: torch.Tensor, bound: float) 
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        value = dual(log_temperature, values, *given, bound) + RIDGE * values.square().sum()
+        value = dual(COLDEST + warmth.exp(), values, *given, bound) + RIDGE * values.square().sum()
         value.backward()
         return value
 
     optimizer.step(loss)
     with torch.no_grad():
         advantage = given[0] + change @ values
-        exponent = (advantage / log_temperature.exp()).flatten()
+        exponent = (advantage / (COLDEST + warmth.exp())).flatten()
         return exponent.softmax(0).view_as(reward) * reward.numel()
 
 
 def dual(
-    log_temperature: torch.Tensor,
+    temperature: torch.Tensor,
     values: torch.Tensor,
     reward: torch.Tensor,
     change: torch.Tensor,
     first: torch.Tensor,
     bound: float,
 ) -> torch.Tensor:
-    """g(log η, v), 0-d.
+    """g(η, v), 0-d.
 
     Args:
-        log_temperature: log η.
+        temperature: η, above 0.
         values: v ``(f,)``.
         reward: ``(n, T)``.
         change: φ_{t+1} - φ_t, ``(n, T, f)``.
         first: E[φ_0] / T, ``(f,)``.
         bound: ε.
     """
-    temperature = log_temperature.exp()
     exponent = ((reward + change @ values) / temperature).flatten()
     log_mean = exponent.logsumexp(0) - math.log(len(exponent))
     return temperature * (bound + log_mean) + first @ values
