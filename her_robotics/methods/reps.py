@@ -11,8 +11,8 @@ from .on_policy import Samples, regress
 RIDGE = 1e-6
 """Weight of squared coefficients in the dual, for features that say the same."""
 COLDEST = 0.1
-"""Least η, in standard deviations of the rewards. Where many of them are the greatest there is, the bound lets
-all weight go there, and the dual falls on towards η = 0, where it is lost to rounding."""
+"""Least η, in standard deviations of the rewards. Where many of them are the greatest, the bound lets all
+weight go there, and the dual falls on towards η = 0, where it is lost to rounding."""
 
 
 def reps(
