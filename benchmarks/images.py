@@ -26,7 +26,7 @@ from benchmarks.images_table import ROWS, Run, sum_up, table, walls
 from benchmarks.report import RESULTS, machine, publish
 from benchmarks.trainings import Trainings
 from envs.shipped import trained_encoders
-from her_robotics import checkpoint
+from her_robotics import saved_policy
 from her_robotics.encoders import files as encoder_files
 from her_robotics.errors import UserError
 from her_robotics.files import write_text
@@ -115,7 +115,7 @@ def train(given: Arguments, run: Run) -> int:
             options = f"--env.observer {run.encoder} {options}"
     work = Trainings(given.runs, lambda *_: options, given.workers)
     cell = Cell(run.config, given.encoder, run.seed)  # whose folder is the run's
-    return _timed(run.folder, checkpoint.CARD, lambda: _complete(work, cell))
+    return _timed(run.folder, saved_policy.CARD, lambda: _complete(work, cell))
 
 
 def _complete(work: Trainings, cell: Cell) -> int:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import trainings
 from envs.shipped import trained_policies
-from her_robotics import checkpoint
+from her_robotics import saved_policy
 from her_robotics.encoders import files as encoder_files
 from her_robotics.shipped import load_task_config
 
@@ -86,7 +86,7 @@ def figures(run: Run) -> dict[str, Any]:
     before = {"steps": 0, "seconds": found["encoder_seconds"]}
     settings = load_task_config(run.config).train
     for origin in filter(None, (settings.start_from, settings.teacher)):
-        trained = checkpoint.FILES.read_card(trained_policies()[origin])["trained"]
+        trained = saved_policy.FILES.read_card(trained_policies()[origin])["trained"]
         before = {name: before[name] + trained[name] for name in before}
     found["before"] = before
     for name, earlier in before.items():
