@@ -211,6 +211,17 @@ def test_entropy_weights_meet_the_bound_and_lead_where_they_come_from(bound: flo
     )
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_entropy_weights_of_skewed_rewards_and_features_of_many_sizes(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(20, 21, 4, generator=generator, dtype=torch.float64)
+    state = noise.cumsum(1) * torch.tensor([0.01, 0.3, 1.0, 3.0])
+    reward = -noise[:, 1:, 0].mul(1.5).exp().square()
+    weights = entropy_weights(reward, value_features(state[..., :2], state[..., 2:]), 1.0)
+    assert 0.0 < divergence_of(weights) <= 1.02
+    assert (weights * reward).mean() > reward.mean()
+
+
 @pytest.mark.parametrize("best", [1, 500, 999, 1000])
 @pytest.mark.parametrize("reward", [0.0, -1.0])
 def test_entropy_weights_of_sparse_rewards(reward: float, best: int) -> None:

@@ -13,6 +13,8 @@ RIDGE = 1e-6
 COLDEST = 0.1
 """Least η, in standard deviations of the rewards. Where many of them are the greatest, the bound lets all
 weight go there, and the dual falls on towards η = 0, where it is lost to rounding."""
+WARMEST = 20.0
+"""Greatest log(η - COLDEST), far beyond use: a line search may try numbers that have no exponential."""
 
 
 def reps(
@@ -61,7 +63,9 @@ def entropy_weights(reward: torch.Tensor, features: torch.Tensor, bound: float) 
     later[:, -1] = 0.0  # nothing follows the last step
     change = later - features[:, :-1]
     first = features[:, 0].mean(0) / reward.shape[1]
-    given = (reward / scale, change, first)
+    # Without units of its own for each feature the dual is too narrow in some directions to be followed.
+    unit = change.flatten(0, 1).std(0).clamp(min=1e-3)
+    given = (reward / scale, change / unit, first / unit)
     warmth = torch.zeros((), dtype=reward.dtype, requires_grad=True)  # log(η - COLDEST)
     values = torch.zeros(features.shape[-1], dtype=reward.dtype, requires_grad=True)
     unknown = [warmth, values]
@@ -73,16 +77,19 @@ def entropy_weights(reward: torch.Tensor, features: torch.Tensor, bound: float) 
         line_search_fn="strong_wolfe",
     )
 
+    def temperature() -> torch.Tensor:
+        return COLDEST + warmth.clamp(max=WARMEST).exp()
+
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        value = dual(COLDEST + warmth.exp(), values, *given, bound) + RIDGE * values.square().sum()
+        value = dual(temperature(), values, *given, bound) + RIDGE * values.square().sum()
         value.backward()
         return value
 
     optimizer.step(loss)
     with torch.no_grad():
-        advantage = given[0] + change @ values
-        exponent = (advantage / (COLDEST + warmth.exp())).flatten()
+        advantage = given[0] + given[1] @ values
+        exponent = (advantage / temperature()).flatten()
         return exponent.softmax(0).view_as(reward) * reward.numel()
 
 
