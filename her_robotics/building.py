@@ -72,7 +72,8 @@ def read_task(env: gym.vector.VectorEnv) -> Task:
         reward=DistanceReward(reward, *rule) if rule else reward,
         reached=base.reached,
         reward_range=getattr(base, "reward_range", (-math.inf, math.inf)),
-        gripper=getattr(base, "gripper", None),
+        rewarded=getattr(base, "rewarded", slice(None)),
+        gripper=env.metadata.get("gripper", getattr(base, "gripper", None)),
     )
 
 
@@ -107,7 +108,7 @@ def build(
     refuse_room(config, task.shape)
     more = teaching(config, task.shape, teacher)
     bonus, cell = config.exploration.count_bonus, config.exploration.count_cell
-    counts = Counts(task.shape, bonus, cell) if bonus else None
+    counts = Counts(task.rewarded, bonus, cell) if bonus else None
     taught = counts.rewarded(task) if counts else task
     kind = AGENTS[config.agent.name]
     agent = kind(task.shape, config.agent, taught.reward_range, device=device, **more)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .types import Episodes, EpisodeShape, Task
+from .types import Episodes, Task
 
 SLOTS = 2**20
 """Counters. Cells are hashed to them (Tang et al. 2017, "#Exploration"), so that memory is bounded; of n
@@ -20,13 +20,13 @@ class Counts:
     """How often behaviour came to each cell of achieved goals relative to desired ones.
 
     Args:
-        shape: sizes of an episode; what of a goal the simulator judges by is counted.
+        rewarded: what of a goal is counted (``Task.rewarded``).
         bonus: α, the reward of coming to a cell for the first time.
         cell: width of a cell, in the goal's unit.
     """
 
-    def __init__(self, shape: EpisodeShape, bonus: float, cell: float):
-        self._bonus, self._judged, self._cell = bonus, shape.judged, cell
+    def __init__(self, rewarded: slice, bonus: float, cell: float):
+        self._bonus, self._rewarded, self._cell = bonus, rewarded, cell
         self._counts = np.zeros(SLOTS, np.int64)
 
     def observe(self, episodes: Episodes) -> None:
@@ -84,7 +84,7 @@ class Counts:
         """The counter of each cell, ``(..., g), (..., g) -> (...)``."""
         # As the replay keeps them, so that what is replayed falls into the cell that was counted.
         achieved_goal, goal = achieved_goal.astype(np.float32), goal.astype(np.float32)
-        offset = (achieved_goal - goal)[..., self._judged]
+        offset = (achieved_goal - goal)[..., self._rewarded]
         cells = np.floor(offset / np.float32(self._cell)).astype(np.int64).view(np.uint64)
         key = np.zeros(cells.shape[:-1], np.uint64)
         for column in np.moveaxis(cells, -1, 0):

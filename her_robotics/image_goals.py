@@ -84,8 +84,13 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self.picture_size = encoder.size
         """Width and height of goal images."""
         self.max_episode_steps = self._base.max_episode_steps
-        self.gripper = None
-        """No guide can be told where to: the head of a goal is no position."""
+        self.rewarded = (
+            slice(encoder.embedding, None) if reward == "state" else slice(encoder.embedding)
+        )
+        """Where in a goal that stands which rewards look at."""
+        positions = encoder.supervised and reward != "state"
+        self.gripper: slice | None = self._base.gripper if positions else None
+        """A guide can be told where to only if the head of a goal is a position, and rewards look at it."""
         self.reward_range = {
             "state": self._base.reward_range,
             "latent_distance": (-np.inf, 0.0),
@@ -97,6 +102,7 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         """Where pictures are kept, if goals are their numbers."""
         self._shown: np.ndarray | None = None
         self._frames: np.ndarray | None = None
+        self._seen = np.full((self.num_envs, self.embedding), np.nan)
         goal = gym.spaces.Box(-np.inf, np.inf, (self.embedding + width,), np.float64)
         self.single_observation_space = gym.spaces.Dict(
             {"observation": own["observation"], "achieved_goal": goal, "desired_goal": goal}
@@ -121,6 +127,7 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         """
         if seed is None and options:
             shown, info = self._env.reset(options=options)
+            self._seen[options["reset_mask"]] = np.nan
             self._base.goals = self._goals[:, self.embedding :]
             return self._see(shown), info
         if seed is None or options:
@@ -128,6 +135,7 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
         reset: Any = self._env.reset
         shown, info = reset(seed=seeds)
+        self._seen[:] = np.nan
         chosen = np.array([self._draw(one) for one in seeds])
         self._pursue(
             self._embedded[chosen], self._bank.achieved[chosen], self._bank.pictures[chosen]
@@ -212,7 +220,8 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
     def _see(self, shown: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         self._frames = self._base.pictures(camera=self._camera, size=self._encoder.size)
         own = shown["achieved_goal"]
-        achieved = np.concatenate([self._encoder.embed(self._frames), own], axis=1)
+        self._seen = self._encoder.follow(self._frames, self._seen)
+        achieved = np.concatenate([self._seen, own], axis=1)
         return {**shown, "achieved_goal": achieved, "desired_goal": self._goals.copy()}
 
     def _nearest(self, picture: np.ndarray) -> np.ndarray:

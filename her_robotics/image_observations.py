@@ -30,6 +30,7 @@ class ImageObservations(VectorWrapper):
         state: whether the env's own observations stand behind.
         embedded: whether the env's goals are images seen by the same encoder, so that what it makes of a
             frame is shown as achieved already.
+        scene: whether embeddings are positions, the gripper's last.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class ImageObservations(VectorWrapper):
         frames: int,
         state: bool,
         embedded: bool = False,
+        scene: bool = False,
     ):
         super().__init__(env)
         self._encoder, self._camera = encoder, camera
@@ -48,11 +50,18 @@ class ImageObservations(VectorWrapper):
         """Embeddings of the last frames, the newest first."""
         own: Any = env.single_observation_space
         sight = frames * encoder.embedding
+        base: Any = env.unwrapped
+        known: slice | None = base.gripper
+        if known and not state:
+            end = encoder.embedding
+            known = slice(end - (known.stop - known.start), end) if scene else None
+        elif known:
+            known = slice(sight + known.start, sight + known.stop)
         width = sight + (own["observation"].shape[0] if state else 0)
         box = gym.spaces.Box(-np.inf, np.inf, (width,), np.float64)
         self.single_observation_space = gym.spaces.Dict({**own.spaces, "observation": box})
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self.metadata = {**env.metadata, "sight": sight if state else 0}
+        self.metadata = {**env.metadata, "sight": sight if state else 0, "gripper": known}
 
     def reset(
         self, *, seed: Any = None, options: dict[str, Any] | None = None
@@ -60,6 +69,7 @@ class ImageObservations(VectorWrapper):
         """Start new episodes, whose first frame is seen as if nothing had moved before."""
         shown, info = self.env.reset(seed=seed, options=options)
         anew = options["reset_mask"] if options else slice(None)
+        self._seen[:, anew] = np.nan
         self._seen[:, anew] = self._look(shown)[anew]
         return self._observation(shown), info
 
@@ -75,7 +85,8 @@ class ImageObservations(VectorWrapper):
         if self._embedded:
             return shown["achieved_goal"][:, : self._encoder.embedding]
         base: Any = self.env.unwrapped
-        return self._encoder.embed(base.pictures(camera=self._camera, size=self._encoder.size))
+        pictures = base.pictures(camera=self._camera, size=self._encoder.size)
+        return self._encoder.follow(pictures, self._seen[0])
 
     def _observation(self, shown: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         changes = self._seen[:-1] - self._seen[1:]

@@ -84,6 +84,7 @@ class Task(NamedTuple):
         reward_range: least and greatest reward of a step; infinite where unknown.
         gripper: where the gripper's position stands in the observation, if goals are positions of
             something for it to move; else None.
+        rewarded: where in a goal that stands which rewards look at, and whatever else may guide training.
     """
 
     shape: EpisodeShape
@@ -91,6 +92,7 @@ class Task(NamedTuple):
     reached: GoalTest
     reward_range: tuple[float, float]
     gripper: slice | None
+    rewarded: slice = slice(None)
 
 
 class GoalObs(NamedTuple):

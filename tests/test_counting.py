@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,7 +38,7 @@ def counted(**changes: object) -> Learner:
 
 
 def test_the_bonus_is_alpha_by_the_root_of_how_often_a_cell_was_come_to() -> None:
-    counts, first, second = Counts(SHAPE, ALPHA, CELL), *map(_walks, (0, 1))
+    counts, first, second = Counts(slice(None), ALPHA, CELL), *map(_walks, (0, 1))
     counts.observe(first)
     counts.observe(second)
     visits = Counter(cells(first) + cells(second))
@@ -55,14 +54,14 @@ def _walks(seed: int) -> Episodes:
 
 
 def test_what_was_never_come_to_has_the_whole_bonus() -> None:
-    counts = Counts(SHAPE, ALPHA, CELL)
+    counts = Counts(slice(None), ALPHA, CELL)
     counts.observe(_walks(0))
     assert counts.bonus(np.full((1, 2), 50.0), np.zeros((1, 2))) == ALPHA
 
 
-def test_only_what_is_judged_of_a_goal_is_counted() -> None:
-    shape, seen = replace(SHAPE, goal=4, embedding=2), Counts(SHAPE, ALPHA, CELL)
-    counts, walks = Counts(shape, ALPHA, CELL), _walks(0)
+def test_only_what_is_rewarded_of_a_goal_is_counted() -> None:
+    counts, seen = (Counts(rewarded, ALPHA, CELL) for rewarded in (slice(2, None), slice(None)))
+    walks = _walks(0)
     noise = np.random.default_rng(1).normal(size=walks.achieved_goal.shape)
     wider = walks._replace(
         achieved_goal=np.concatenate([noise, walks.achieved_goal], axis=-1),
@@ -75,8 +74,7 @@ def test_only_what_is_judged_of_a_goal_is_counted() -> None:
 
 def test_cells_rarely_share_a_counter_even_where_they_differ_in_one_coordinate_by_one() -> None:
     grid = np.stack(np.meshgrid(*[np.arange(-11, 11)] * 3), axis=-1).reshape(-1, 3) + 0.5
-    shape = replace(SHAPE, goal=3)
-    slots = Counts(shape, 1.0, 1.0)._slots(grid, np.zeros_like(grid))
+    slots = Counts(slice(None), 1.0, 1.0)._slots(grid, np.zeros_like(grid))
     shared = len(grid) - len(set(slots.tolist()))
     expected = len(grid) ** 2 / (2 * SLOTS)
     assert shared < expected + 5 * math.sqrt(expected)
@@ -147,7 +145,7 @@ def test_without_a_bonus_nothing_is_counted_and_nothing_differs() -> None:
 )
 def test_what_are_no_counts_is_refused(wrong: dict[str, torch.Tensor]) -> None:
     state = {"slots": torch.tensor([0, 1, 5]), "visits": torch.tensor([2, 1, 7])}
-    counts = Counts(SHAPE, ALPHA, CELL)
+    counts = Counts(slice(None), ALPHA, CELL)
     counts.load_state_dict(state)
     with pytest.raises(ValueError, match="no counts of cells"):
         counts.load_state_dict(state | wrong)

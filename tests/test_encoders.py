@@ -127,7 +127,7 @@ def test_an_encoder_comes_back_from_disk_as_it_was(kind: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("kind", "psychic", "keypoint, vae, contrastive"),
+        ("kind", "psychic", "keypoint, tracked, vae, contrastive"),
         ("size", 33, "multiple of 16"),
         ("embedding", 10**12, "1 to 1024"),
         ("goal", "three", "at least 1"),

@@ -60,14 +60,14 @@ def test_goal_images_and_what_is_seen_in_training_and_tests_have_numbers_of_thei
     kept, goals, more = store(), noise(5, 1), noise(1, 2)
     training, test = (Numbered(kept, test, 3) for test in (False, True))
     of_goals = [each.embed_goals(goals) for each in (training, test)]
-    seen, tested = training.embed(noise(4, 3)), test.embed(noise(4, 4))
+    seen, tested = training.follow(noise(4, 3)), test.follow(noise(4, 4))
     added = test.embed_goals(more)
     parts = (*of_goals, seen, tested, added)
     every = np.concatenate(parts)[:, 0]
     assert len(np.unique(every)) == len(every)
     expected = np.concatenate([goals, goals, noise(4, 3), noise(4, 4), more])
     np.testing.assert_array_equal(kept.draw(every), expected)
-    np.testing.assert_array_equal(test.embed(noise(4, 5)), tested)
+    np.testing.assert_array_equal(test.follow(noise(4, 5)), tested)
     np.testing.assert_array_equal(kept.draw(tested[:, 0]), noise(4, 5))
     np.testing.assert_array_equal(kept.draw(seen[:, 0]), noise(4, 3))
 
@@ -210,5 +210,5 @@ def test_what_is_seen_before_room_is_made_is_kept_until_the_next_step() -> None:
     kept = FrameStore(SIZE, EMBEDDING)
     assert kept.room(GOALS) == 0
     numbered = Numbered(kept, False, 3)
-    first = numbered.embed(noise(3))
+    first = numbered.follow(noise(3))
     np.testing.assert_array_equal(kept.draw(first[:, 0]), noise(3))

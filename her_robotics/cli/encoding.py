@@ -45,8 +45,9 @@ class EncodeArguments:
 
     task: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK")]
     """A task of ours, such as fetch_push."""
-    encoder: Literal["keypoint", "vae", "contrastive"] = "keypoint"
-    """Keypoint learns from the simulator's goals; vae and contrastive from pictures alone."""
+    encoder: Literal["keypoint", "tracked", "vae", "contrastive"] = "keypoint"
+    """Keypoint and tracked, which remembers what is hidden, learn from the simulator's goals; vae and
+    contrastive from pictures alone."""
     reads: Literal["goal", "scene"] = "goal"
     """What stands for the truth, to learn from or to be tested by: the goal achieved, for goals as images;
     or the positions of all objects and of the gripper, for observations as images."""

@@ -67,7 +67,8 @@ def images(env: EnvConfig, run: Path | None) -> Turn:
             state = env.observation == "asymmetric"
             same = encoder is not None and encoder.card["sha256"] == observer.card["sha256"]
             seen = (observer.encoder, observer.camera, env.frames)
-            made = ImageObservations(made, *seen, state, embedded=same)
+            scene = observer.encoder.supervised and observer.card.get("reads") == "scene"
+            made = ImageObservations(made, *seen, state, embedded=same, scene=scene)
         return made
 
     return turn

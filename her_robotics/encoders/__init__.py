@@ -4,12 +4,23 @@ from .contrastive import Contrastive
 from .encoder import PictureEncoder
 from .frames import FrameBatch, Frames
 from .keypoint import Keypoint
+from .tracked import Tracked
 from .vae import VAE
 
-__all__ = ["ENCODERS", "VAE", "Contrastive", "FrameBatch", "Frames", "Keypoint", "PictureEncoder"]
+__all__ = [
+    "ENCODERS",
+    "VAE",
+    "Contrastive",
+    "FrameBatch",
+    "Frames",
+    "Keypoint",
+    "PictureEncoder",
+    "Tracked",
+]
 
 ENCODERS: dict[str, type[PictureEncoder]] = {
     "keypoint": Keypoint,
+    "tracked": Tracked,
     "vae": VAE,
     "contrastive": Contrastive,
 }

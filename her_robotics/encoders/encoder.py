@@ -76,8 +76,17 @@ class PictureEncoder(nn.Module, ABC):
     @torch.no_grad()
     def embed(self, pictures: np.ndarray) -> np.ndarray:
         """Embed pictures of any number, ``(n, size, size, 3)`` uint8 -> ``(n, embedding)`` float32."""
-        chunks = np.array_split(pictures, max(1, -(-len(pictures) // CHUNK)))
-        return np.concatenate([self(torch.from_numpy(np.array(chunk))).numpy() for chunk in chunks])
+        return np.concatenate([self(chunk).numpy() for chunk in chunks(pictures)])
+
+    def follow(self, pictures: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """Embed what is seen of simulations a step later: each picture for itself, unless an encoder knows
+        how to tell from what was before.
+
+        Args:
+            pictures: ``(n, size, size, 3)`` uint8.
+            before: ``(n, embedding)`` what this gave a step before; NaN where an episode begins.
+        """
+        return self.embed(pictures)
 
     def embed_goals(self, pictures: np.ndarray) -> np.ndarray:
         """Embed goal images, which are pictures like any other."""
@@ -86,6 +95,12 @@ class PictureEncoder(nn.Module, ABC):
     def read(self, embeddings: np.ndarray) -> np.ndarray:
         """What the probe reads of the simulator's goal, ``(..., embedding) -> (..., goal)``."""
         return embeddings @ self.probe_weight.numpy().T + self.probe_bias.numpy()
+
+
+def chunks(pictures: np.ndarray) -> list[torch.Tensor]:
+    """Pictures in as few parts as cache well, ``(n, size, size, 3)`` -> ``(c, size, size, 3)`` each."""
+    count = max(1, -(-len(pictures) // CHUNK))
+    return [torch.from_numpy(np.array(chunk)) for chunk in np.array_split(pictures, count)]
 
 
 def planes(pictures: torch.Tensor) -> torch.Tensor:

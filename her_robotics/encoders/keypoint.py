@@ -68,12 +68,7 @@ class Keypoint(PictureEncoder):
 
         Right and down, both in [-1, 1].
         """
-        maps = self.features(planes(pictures))
-        rows, columns = maps.shape[2:]
-        share = maps.flatten(2).softmax(dim=-1).view(maps.shape)
-        right = share.sum(dim=2) @ torch.linspace(-1.0, 1.0, columns)
-        down = share.sum(dim=3) @ torch.linspace(-1.0, 1.0, rows)
-        return torch.stack([right, down], dim=-1)
+        return spatial_softmax(self.features(planes(pictures)))
 
     def loss(self, batch: FrameBatch) -> torch.Tensor:
         """Huber's loss of the error, in deviations of the goals: what is out of the picture cannot be known,
@@ -91,11 +86,24 @@ class Keypoint(PictureEncoder):
     @torch.no_grad()
     def show(self, pictures: np.ndarray, frames: Frames) -> np.ndarray:
         """The pictures, larger, with their points painted on them in a colour each."""
-        shown = pictures.repeat(LARGER, axis=1).repeat(LARGER, axis=2)
-        points = self.points(torch.from_numpy(pictures)).numpy()
-        colours = np.random.default_rng(0).integers(64, 256, (POINTS, 3))
-        places = np.rint((points + 1.0) / 2.0 * (shown.shape[1] - 1)).astype(int)
-        for picture, spots in zip(shown, places, strict=True):
-            for (right, down), colour in zip(spots, colours, strict=True):
-                picture[max(0, down - 2) : down + 3, max(0, right - 2) : right + 3] = colour
-        return shown
+        return paint(pictures, self.points(torch.from_numpy(pictures)).numpy())
+
+
+def paint(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Pictures, larger, with points of interest on them, ``(n, size, size, 3), (n, points, 2)``."""
+    shown = pictures.repeat(LARGER, axis=1).repeat(LARGER, axis=2)
+    colours = np.random.default_rng(0).integers(64, 256, (points.shape[1], 3))
+    places = np.rint((points + 1.0) / 2.0 * (shown.shape[1] - 1)).astype(int)
+    for picture, spots in zip(shown, places, strict=True):
+        for (right, down), colour in zip(spots, colours, strict=True):
+            picture[max(0, down - 2) : down + 3, max(0, right - 2) : right + 3] = colour
+    return shown
+
+
+def spatial_softmax(maps: torch.Tensor) -> torch.Tensor:
+    """Where each map is on average over its softmax, ``(n, points, rows, columns) -> (n, points, 2)``."""
+    rows, columns = maps.shape[2:]
+    share = maps.flatten(2).softmax(dim=-1).view(maps.shape)
+    right = share.sum(dim=2) @ torch.linspace(-1.0, 1.0, columns)
+    down = share.sum(dim=3) @ torch.linspace(-1.0, 1.0, rows)
+    return torch.stack([right, down], dim=-1)

@@ -159,14 +159,16 @@ class Numbered:
     """
 
     embedding = 1
+    supervised = False
 
     def __init__(self, store: FrameStore, test: bool, goal: int):
         self.store, self.size, self.goal = store, store.size, goal
         self._test = test
         self._goals = np.zeros((0, self.size, self.size, 3), np.uint8)
 
-    def embed(self, pictures: np.ndarray) -> np.ndarray:
-        """Keep what is seen at a step, ``(n, size, size, 3)`` uint8; the numbers, ``(n, 1)``."""
+    def follow(self, pictures: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
+        """Keep what is seen at a step, ``(n, size, size, 3)`` uint8; the numbers, ``(n, 1)``. What was seen
+        ``before`` changes nothing."""
         kind = TEST_FRAMES if self._test else FRAMES
         if self._test or self.store.room(kind) < len(pictures):
             self.store.reserve(kind, len(pictures))

@@ -41,8 +41,8 @@ class Mover(Guide):
         agent = replace(AGENT, near_scale=near_scale)
         super().__init__(own, _unchanged, (-1.0, 0.0), agent, "none", CAPACITY, config, seed)
         self.taught = False
-        self._judged = task.shape.judged
-        self._low = np.full(len(range(task.shape.goal)[self._judged]), np.inf, np.float32)
+        self._rewarded = task.rewarded
+        self._low = np.full(len(range(task.shape.goal)[self._rewarded]), np.inf, np.float32)
         self._high = -self._low
 
     def lead(self, obs: GoalObs) -> np.ndarray:
@@ -50,10 +50,10 @@ class Mover(Guide):
         return self.agent.act(GoalObs(obs.observation, changing, changing))
 
     def lesson(self, episodes: Episodes) -> Episodes:
-        desired = episodes.desired_goal[:, self._judged]
+        desired = episodes.desired_goal[:, self._rewarded]
         self._low = np.minimum(self._low, desired.min(axis=0, initial=np.inf))
         self._high = np.maximum(self._high, desired.max(axis=0, initial=-np.inf))
-        changed = self.changed(episodes.achieved_goal[..., self._judged])
+        changed = self.changed(episodes.achieved_goal[..., self._rewarded])
         self.taught |= bool(changed.any())
         asked = np.ones((len(changed), 1), np.float32)
         return episodes._replace(achieved_goal=changed[..., None], desired_goal=asked)

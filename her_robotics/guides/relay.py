@@ -40,9 +40,11 @@ class Relay(Guide):
             raise ValueError("it needs goals that are positions of an object for a gripper to move")
         shape, self._gripper = task.shape, task.gripper
         self._size = task.gripper.stop - task.gripper.start
-        if shape.goal % self._size:
-            raise ValueError(f"goals of {shape.goal} numbers are no positions of {self._size} each")
-        self._objects = shape.goal // self._size
+        self._seen = shape.seen
+        width = self._seen.stop - self._seen.start
+        if width % self._size:
+            raise ValueError(f"goals of {width} numbers are no positions of {self._size} each")
+        self._objects = width // self._size
         own = replace(shape, goal=self._size, parts=1, embedding=0)
         agent = replace(AGENT, near_scale=near_scale)
         super().__init__(
@@ -76,5 +78,6 @@ class Relay(Guide):
 
     def _position(self, achieved_goal: np.ndarray, which: np.ndarray) -> np.ndarray:
         """Where one object of each of n envs is, ``(n, objects * g), (n,) -> (n, g)``."""
-        positions = achieved_goal.reshape(len(achieved_goal), self._objects, self._size)
+        seen = achieved_goal[:, self._seen]
+        positions = seen.reshape(len(seen), self._objects, self._size)
         return positions[np.arange(len(positions)), which]
