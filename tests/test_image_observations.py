@@ -1,6 +1,7 @@
 """Observations as images, on real physics and real pictures, from frames to a film."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,9 @@ def test_a_relay_leads_to_where_pictures_show_the_object_to_be(
     shown, truth = env.reset(seed=[3, 4])[0], plain.reset(seed=[3, 4])[0]
     offset = shown["observation"][:, task.gripper] - truth["observation"][:, :3]
     assert np.linalg.norm(offset, axis=1).max() < 0.06
+    behind = env_maker(replace(config.env, observation="asymmetric"))(2)
+    exact = behind.reset(seed=[3, 4])[0]["observation"][:, read_task(behind).gripper]
+    np.testing.assert_array_equal(exact, truth["observation"][:, :3])
     honest = learnt(config, env_maker(config.env))
     spoilt = learnt(config, lambda count, **given: Scrambled(env_maker(config.env)(count, **given)))
     assert isinstance(honest.guide, relay.Relay)
