@@ -220,7 +220,7 @@ class ImageGoals(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
     def _see(self, shown: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         self._frames = self._base.pictures(camera=self._camera, size=self._encoder.size)
         own = shown["achieved_goal"]
-        self._seen = self._encoder.follow(self._frames, self._seen)
+        self._seen = self._encoder.follow(self._frames, self._seen).astype(np.float64)
         achieved = np.concatenate([self._seen, own], axis=1)
         return {**shown, "achieved_goal": achieved, "desired_goal": self._goals.copy()}
 
