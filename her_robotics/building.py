@@ -22,6 +22,7 @@ from .learner import Learner
 from .refusals import refuse_leak, refuse_misfits, refuse_room, teaching
 from .relabel import STRATEGIES
 from .replay import Replay
+from .retries import Retries
 from .saved_policy import SavedPolicy
 from .types import EpisodeShape, Task
 
@@ -108,6 +109,7 @@ def build(
     refuse_room(config, task.shape)
     more = teaching(config, task.shape, teacher)
     bonus, cell = config.exploration.count_bonus, config.exploration.count_cell
+    retry = config.exploration.retry
     counts = Counts(task.rewarded, bonus, cell) if bonus else None
     taught = counts.rewarded(task) if counts else task
     kind = AGENTS[config.agent.name]
@@ -131,6 +133,7 @@ def build(
         exploration=Exploration(config.exploration, seed + 1, task.shape.choices),
         guide=_build_guide(config, task, seed + 2),
         counts=counts,
+        retries=Retries(retry, task.reached, seed + 3) if retry else None,
     )
     spread_(learner.shared())
     return learner

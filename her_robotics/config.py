@@ -124,6 +124,9 @@ class AgentConfig:
     near_scale: Annotated[float, Range(1e-6, 1e6)] | None = None
     """Length, in the observation's own unit, on which the networks see observations and the relative goal
     once more, as asinh(x / near_scale): millimetres count where things all but touch. Without it, not."""
+    near_waves: bool = False
+    """Whether the networks see sin(x / near_scale) and cos(x / near_scale) of observations too, in which a
+    millimetre counts as much wherever x is: how wide a gap is that closes on a moving puck."""
     hidden: tuple[Width, ...] = (256, 256, 256)
     """Widths of the hidden layers of actor and critic."""
     gamma: Share = 0.98
@@ -201,6 +204,8 @@ class ExplorationConfig:
     """Share of steps whose action is uniformly random."""
     random_episodes: Count = 8
     """Episodes of uniformly random actions before the policy is used."""
+    retry: Fraction = 0.0
+    """Share of episodes that begin as one did that failed with its goal: what is hard is practised."""
     count_bonus: NonNegative = 0.0
     """α of the reward α / √N added for coming to where the achieved goal lay N times relative to the desired
     one; 0 does without (the count-based exploration of Andrychowicz et al. 2017)."""

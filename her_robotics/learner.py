@@ -17,6 +17,7 @@ from .goals.frames import FrameStore
 from .guides import Guide
 from .meters import Averages
 from .replay import Replay
+from .retries import Retries
 from .rollout import Divergence, Lose, NonFiniteError
 from .strict import Range, from_mapping
 from .types import Task
@@ -65,6 +66,7 @@ class Learner:
     exploration: Exploration
     guide: Guide | None = None
     counts: Counts | None = None
+    retries: Retries | None = None
     frames: FrameStore | None = None
     progress: Progress = field(default_factory=Progress)
     averages: Averages = field(default_factory=Averages)
@@ -122,6 +124,7 @@ class Learner:
             "progress": vars(self.progress).copy(),
             "averages": self.averages.state_dict(),
             "best_policy": self.best_policy,
+            **({"retries": self.retries.state_dict()} if self.retries else {}),
             **({"frames": self.frames.state_dict()} if self.frames else {}),
         }
 
@@ -147,6 +150,8 @@ class Learner:
             self.guide.load_state_dict(state["guide"])
         if self.counts:
             self.counts.load_state_dict(state["counts"])
+        if self.retries:
+            self.retries.load_state_dict(state["retries"])
         torch.set_rng_state(state["torch"])
         if missing := vars(Progress()).keys() - state["progress"].keys():
             raise ValueError(f"its progress lacks {', '.join(sorted(missing))}")

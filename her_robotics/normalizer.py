@@ -16,6 +16,17 @@ def magnified(values: torch.Tensor, near_scale: float) -> torch.Tensor:
     return torch.asinh(values / near_scale)
 
 
+def waves(values: torch.Tensor, near_scale: float) -> torch.Tensor:
+    """sin(x / near_scale), then cos(x / near_scale), ``(..., n) -> (..., 2n)``.
+
+    They magnify everywhere what ``magnified`` does about 0, at the price of being alike every 2π of it.
+    With such Fourier features networks tell apart inputs that differ by little (Tancik et al. 2020; for
+    values, Yang et al. 2022, "Overcoming the Spectral Bias of Neural Value Approximation").
+    """
+    angles = values / near_scale
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
 class Normalizer(nn.Module):
     """Standardises vectors by moments of all that it has seen, clipped to ±``clip``.
 

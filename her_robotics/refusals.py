@@ -39,6 +39,10 @@ def refuse_misfits(config: Config, task: Task) -> None:
         raise UserError(
             f"agent.td_lambda = {config.agent.td_lambda} needs agent.lookahead above 1: the steps it spans"
         )
+    if config.agent.near_waves and config.agent.near_scale is None:
+        raise UserError(
+            "agent.near_waves = True needs agent.near_scale: the length over which the waves rise and fall"
+        )
     if config.replay.rings_after and config.replay.rings == 1:
         raise UserError(
             f"replay.rings_after = {config.replay.rings_after} needs replay.rings above 1: the rings that "
@@ -48,6 +52,11 @@ def refuse_misfits(config: Config, task: Task) -> None:
         raise UserError(
             f"replay.hindsight_until = {config.replay.hindsight_until} ends what replay.strategy = none does "
             "not begin: leave it out, or choose another strategy"
+        )
+    if config.exploration.retry and task.rewarded != slice(None):
+        raise UserError(
+            f"exploration.retry = {config.exploration.retry} looks at whether the simulator's goals were "
+            f"reached, and env.goal_reward = {config.env.goal_reward} is to do without: set it to 0"
         )
     if config.replay.scatter and config.env.goal == "image":
         raise UserError(

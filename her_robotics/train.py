@@ -118,20 +118,25 @@ def _collect(learner: Learner) -> Episodes:
         actions = exploration.uniform(shape) if random else exploration(learner.agent.act(obs))
         return guide(obs, actions) if guide else actions
 
-    diverged = 0
+    lost: dict[int, str] = {}
 
     def lose(divergence: Divergence) -> None:
-        nonlocal diverged
-        diverged += divergence.cause == DIVERGED
+        lost[divergence.env] = divergence.cause
         learner.lose(divergence)
 
     # Ranks meet the episodes that one process with as many envs as all of theirs would meet.
     first, together = progress.episodes + rank() * env.num_envs, size() * env.num_envs
     seeds = episode_seeds(learner.config.seed, TRAIN, first, env.num_envs)
+    if learner.retries:
+        seeds = learner.retries.choose(seeds)
     with failing_together(NonFiniteError):
         episodes = play(env, learner.task.shape.horizon, seeds, act, lose)
+    if learner.retries:
+        whole = [seed for index, seed in enumerate(seeds) if index not in lost]
+        learner.retries.observe(whole, episodes)
     progress.episodes += together
     progress.steps += together * learner.task.shape.horizon
+    diverged = list(lost.values()).count(DIVERGED)
     _refuse_most(progress, sum(gather("lost episodes", diverged)), together)
     return episodes
 

@@ -291,7 +291,14 @@ def observations(shape: EpisodeShape, count: int) -> GoalObs:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"batch_norm": True}, {"relative_goal": False}, {"near_scale": 0.01}]
+    "changes",
+    [
+        {},
+        {"batch_norm": True},
+        {"relative_goal": False},
+        {"near_scale": 0.01},
+        {"near_scale": 0.01, "near_waves": True},
+    ],
 )
 def test_a_policy_acts_after_a_round_trip_as_before_to_the_last_bit(
     tmp_path: Path, changes: dict[str, Any]

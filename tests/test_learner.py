@@ -167,6 +167,12 @@ def test_a_time_for_rings_without_rings_is_refused() -> None:
     start(tiny(replay={"rings_after": 100, "rings": 2})).close()
 
 
+def test_waves_without_a_length_are_refused() -> None:
+    with pytest.raises(UserError, match=r"near_waves = True needs agent\.near_scale"):
+        start(tiny(agent={"near_waves": True}))
+    start(tiny(agent={"near_waves": True, "near_scale": 0.01})).close()
+
+
 def test_an_end_of_hindsight_without_hindsight_is_refused() -> None:
     with pytest.raises(UserError, match=r"hindsight_until = 100 ends what replay\.strategy = none"):
         start(tiny(replay={"hindsight_until": 100, "strategy": "none"}))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from her_robotics.normalizer import Normalizer
+from her_robotics.normalizer import Normalizer, magnified, waves
 
 SIZE = 3
 DATA = hnp.arrays(
@@ -104,3 +104,21 @@ def test_an_empty_batch_changes_nothing() -> None:
     before = normalizer.mean.clone()
     normalizer.update(torch.zeros(0, SIZE))
     assert torch.equal(normalizer.mean, before)
+
+
+@settings(deadline=None)
+@given(
+    values=hnp.arrays(np.float64, (5, 3), elements=st.floats(-2.0, 2.0)),
+    scale=st.floats(0.005, 0.1),
+)
+def test_waves_rise_as_fast_everywhere_where_magnified_rises_about_zero(
+    values: np.ndarray, scale: float
+) -> None:
+    step = 0.01 * scale
+    near, far = (torch.from_numpy(each) for each in (values, values + step))
+    moved = (waves(far, scale) - waves(near, scale)).view(5, 2, 3).norm(dim=1)
+    assert torch.allclose(moved, torch.full_like(moved, 0.01), rtol=1e-3)
+    at_zero = magnified(torch.tensor([step]), scale)
+    assert float(at_zero) == pytest.approx(0.01, rel=1e-3)
+    again = waves(near + 2.0 * np.pi * scale, scale)
+    assert torch.allclose(again, waves(near, scale), atol=1e-6)

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..config import AgentConfig
 from ..goals import GOAL_ENCODERS
-from ..normalizer import Normalizer, magnified
+from ..normalizer import Normalizer, magnified, waves
 from ..types import EpisodeShape, GoalObs
 
 
@@ -24,9 +24,9 @@ class View(nn.Module):
     def __init__(self, observed: slice, pursued: slice, config: AgentConfig):
         super().__init__()
         self._observed, self._pursued = observed, pursued
-        self._near_scale = config.near_scale
+        self._near_scale, self._near_waves = config.near_scale, config.near_waves
         observation, goal = (part.stop - part.start for part in (observed, pursued))
-        size = observation * (1 if config.near_scale is None else 2)
+        size = observation * (1 if config.near_scale is None else 4 if config.near_waves else 2)
         self.normalizer = Normalizer(size)
         kind = GOAL_ENCODERS[config.goal_encoder]
         self.encoder = kind(goal, config.relative_goal, config.near_scale)
@@ -45,11 +45,13 @@ class View(nn.Module):
         self.encoder.observe(desired_goal[..., self._pursued])
 
     def _scaled(self, observation: torch.Tensor) -> torch.Tensor:
-        """The part that is observed, before it is standardised: as it is, and magnified behind it."""
-        observed = observation[..., self._observed]
-        if self._near_scale is None:
-            return observed
-        return torch.cat([observed, magnified(observed, self._near_scale)], dim=-1)
+        """The part that is observed, before it is standardised: as it is, magnified, and as waves."""
+        parts = [observation[..., self._observed]]
+        if self._near_scale is not None:
+            parts.append(magnified(parts[0], self._near_scale))
+            if self._near_waves:
+                parts.append(waves(parts[0], self._near_scale))
+        return torch.cat(parts, dim=-1)
 
 
 class Policy(View, ABC):
