@@ -93,8 +93,9 @@ class ReplayConfig:
     k: NonNegative = 4.0
     """Hindsight goals per real goal: a share of 1 - 1 / (1 + k) is relabelled."""
     hindsight_until: PositiveCount | None = None
-    """Transitions stored after which all goals are the ones that episodes pursued. Those of hindsight are
-    chosen by what came out, so that luck, where it has a part, looks like skill. Without it, never."""
+    """Transitions stored over which `k` falls evenly to 0, so that in the end all goals are the pursued ones.
+    Those of hindsight are chosen by what came out: luck, where it has a part, looks like skill. Without it
+    `k` stays."""
     blur: NonNegative = 0.0
     """How far goals are moved at random before rewards are judged by them, in standard deviations of
     the desired goals: rewards then rise over a width and not at an edge, and policies aim well inside."""

@@ -31,8 +31,8 @@ class Replay:
             env's: rewards then rise from the edge of success to its centre.
         rings_after: transitions stored before rings count; until then rewards are the env's own, which tell
             sooner what succeeds at all.
-        hindsight_until: transitions stored after which goals are no longer of hindsight. Those are chosen by
-            what came out, so that where outcomes are partly luck values are too hopeful. None for never.
+        hindsight_until: transitions over which ``k`` falls evenly to 0. Hindsight goals are chosen by what
+            came out, so that where outcomes are partly luck values are too hopeful. None keeps ``k``.
 
     Raises:
         ValueError: if ``capacity`` is less than one episode.
@@ -140,19 +140,23 @@ class Replay:
         if not self.added:
             raise ValueError("the replay is empty: add episodes before sampling")
         stored, horizon = len(self), self.shape.horizon
-        over = self._hindsight_until is not None and self._has_had(self._hindsight_until)
-        k = 0.0 if over else self._k
         episode = generator.integers(0, stored, size=count)
         step = generator.integers(0, horizon, size=count)
         goals = [
-            relabel(generator, self._strategy, k, episode, step, horizon, stored)
+            relabel(generator, self._strategy, self._k_by_now(), episode, step, horizon, stored)
             for _ in range(self.shape.parts)
         ]
         return episode, step, goals
 
-    def _has_had(self, transitions: int) -> bool:
-        """Whether so many have been stored, with those that others took the place of."""
-        return self.added * self.shape.horizon >= transitions
+    def _k_by_now(self) -> float:
+        """Hindsight goals per real goal, after as many transitions as there have been."""
+        if self._hindsight_until is None:
+            return self._k
+        return self._k * max(0.0, 1.0 - self._transitions() / self._hindsight_until)
+
+    def _transitions(self) -> int:
+        """How many have been stored, with those that others took the place of."""
+        return self.added * self.shape.horizon
 
     def _goals(self, parts: list[GoalIndex]) -> np.ndarray:
         chosen = []
@@ -207,7 +211,7 @@ class Replay:
 
         A goal so many times as far away is missed where one as much stricter is.
         """
-        if self._rings == 1 or not self._has_had(self._rings_after):
+        if self._rings == 1 or self._transitions() < self._rings_after:
             return reward(achieved, goal)
         apart = goal - achieved
         stricter = (self._rings / ring for ring in range(1, self._rings + 1))

@@ -83,6 +83,17 @@ def test_hindsight_ends_when_enough_has_been_stored(strategy: str) -> None:
     assert np.isnan(replay.satisfied_share(within(1.0)))
 
 
+def test_hindsight_falls_evenly_until_then() -> None:
+    until = 8 * LABELLED.horizon
+    how = {"strategy": STRATEGIES["future"], "k": 4.0, "reward": sparse_reward, "seed": 0}
+    replay = Replay(LABELLED, 3 * LABELLED.horizon, **how, hindsight_until=until)
+    for index in range(7):
+        replay.add(labelled_episodes(1, LABELLED.horizon, first=index))
+        k = 4.0 * (7 - index) / 8
+        share = float(pursued(replay.sample(20_000)).float().mean())
+        assert share == pytest.approx(1.0 / (1.0 + k), abs=0.015)
+
+
 def pursued(batch: Batch) -> torch.Tensor:
     """Which transitions are judged by the goal that their own episode pursued."""
     own = batch.goal[:, 0] == batch.observation[0, :, 0]
