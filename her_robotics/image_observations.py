@@ -51,17 +51,12 @@ class ImageObservations(VectorWrapper):
         own: Any = env.single_observation_space
         sight = frames * encoder.embedding
         base: Any = env.unwrapped
-        known: slice | None = base.gripper
-        if known and not state:
-            end = encoder.embedding
-            known = slice(end - (known.stop - known.start), end) if scene else None
-        elif known:
-            known = slice(sight + known.start, sight + known.stop)
         width = sight + (own["observation"].shape[0] if state else 0)
         box = gym.spaces.Box(-np.inf, np.inf, (width,), np.float64)
         self.single_observation_space = gym.spaces.Dict({**own.spaces, "observation": box})
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self.metadata = {**env.metadata, "sight": sight if state else 0, "gripper": known}
+        gripper = _place_of_gripper(base.gripper, encoder.embedding, sight, state, scene)
+        self.metadata = {**env.metadata, "sight": sight if state else 0, "gripper": gripper}
 
     def reset(
         self, *, seed: Any = None, options: dict[str, Any] | None = None
@@ -97,3 +92,22 @@ class ImageObservations(VectorWrapper):
         if self._state:
             parts.append(own)
         return {**shown, "observation": np.concatenate(parts, axis=1, dtype=np.float64)}
+
+
+def _place_of_gripper(
+    own: slice | None, embedding: int, sight: int, state: bool, scene: bool
+) -> slice | None:
+    """Where the gripper's position stands in what is observed, if anywhere.
+
+    Args:
+        own: where it stands in the simulator's state, if anything is to be moved.
+        embedding: width of a frame's.
+        sight: width of all that is seen, which comes before the state.
+        state: whether the state is observed too.
+        scene: whether embeddings are positions, the gripper's last.
+    """
+    if own is None:
+        return None
+    if state:
+        return slice(sight + own.start, sight + own.stop)
+    return slice(embedding - (own.stop - own.start), embedding) if scene else None
