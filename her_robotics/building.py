@@ -154,7 +154,8 @@ def _build_replay(config: Config, task: Task, device: torch.device, seed: int) -
         config.replay.scatter,
         config.replay.rings,
         config.replay.rings_after,
-        config.replay.hindsight_until,
+        config.replay.k_end,
+        config.replay.k_until,
     )
 
 

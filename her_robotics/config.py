@@ -92,10 +92,11 @@ class ReplayConfig:
     """Where hindsight goals come from (Andrychowicz et al. 2017, section 4.5)."""
     k: NonNegative = 4.0
     """Hindsight goals per real goal: a share of 1 - 1 / (1 + k) is relabelled."""
-    hindsight_until: PositiveCount | None = None
-    """Transitions stored over which `k` falls evenly to 0, so that in the end all goals are the pursued ones.
-    Those of hindsight are chosen by what came out: luck, where it has a part, looks like skill. Without it
-    `k` stays."""
+    k_end: NonNegative = 0.0
+    """What `k` comes to by `k_until`. Hindsight goals are chosen by what came out, so that luck, where it has
+    a part, looks like skill: few of them do when much is learnt."""
+    k_until: PositiveCount | None = None
+    """Transitions stored over which `k` evenly comes to `k_end`. Without it `k` stays."""
     blur: NonNegative = 0.0
     """How far goals are moved at random before rewards are judged by them, in standard deviations of
     the desired goals: rewards then rise over a width and not at an edge, and policies aim well inside."""

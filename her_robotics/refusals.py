@@ -48,10 +48,15 @@ def refuse_misfits(config: Config, task: Task) -> None:
             f"replay.rings_after = {config.replay.rings_after} needs replay.rings above 1: the rings that "
             "begin then"
         )
-    if config.replay.hindsight_until is not None and config.replay.strategy == "none":
+    if config.replay.k_until is not None and config.replay.strategy == "none":
         raise UserError(
-            f"replay.hindsight_until = {config.replay.hindsight_until} ends what replay.strategy = none does "
-            "not begin: leave it out, or choose another strategy"
+            f"replay.k_until = {config.replay.k_until} is for hindsight goals, and replay.strategy = none "
+            "has none: leave it out, or choose another strategy"
+        )
+    if config.replay.k_end and config.replay.k_until is None:
+        raise UserError(
+            f"replay.k_end = {config.replay.k_end} needs replay.k_until: over how many transitions k comes "
+            "to it"
         )
     if config.exploration.retry and task.rewarded != slice(None):
         raise UserError(

@@ -31,8 +31,9 @@ class Replay:
             env's: rewards then rise from the edge of success to its centre.
         rings_after: transitions stored before rings count; until then rewards are the env's own, which tell
             sooner what succeeds at all.
-        hindsight_until: transitions over which ``k`` falls evenly to 0. Hindsight goals are chosen by what
-            came out, so that where outcomes are partly luck values are too hopeful. None keeps ``k``.
+        k_end: what ``k`` comes to. Hindsight goals are chosen by what came out, so that where outcomes are
+            partly luck values are too hopeful.
+        k_until: transitions over which it evenly comes to that; None keeps ``k``.
 
     Raises:
         ValueError: if ``capacity`` is less than one episode.
@@ -52,7 +53,8 @@ class Replay:
         scatter: float = 0.0,
         rings: int = 1,
         rings_after: int = 0,
-        hindsight_until: int | None = None,
+        k_end: float = 0.0,
+        k_until: int | None = None,
     ):
         self.shape, self._lookahead, self._td_lambda = shape, lookahead, td_lambda
         self.max_episodes = capacity // shape.horizon
@@ -60,7 +62,7 @@ class Replay:
             raise ValueError(f"capacity {capacity} holds no episode of {shape.horizon} steps")
         self._strategy, self._k, self._reward = strategy, k, reward
         self._blur, self._scatter, self._rings = blur, scatter, rings
-        self._rings_after, self._hindsight_until = rings_after, hindsight_until
+        self._rings_after, self._k_end, self._k_until = rings_after, k_end, k_until
         self._goal_deviation = np.zeros(shape.goal, np.float32)
         self.generator = np.random.default_rng(seed)
         count, steps = self.max_episodes, shape.horizon
@@ -150,9 +152,10 @@ class Replay:
 
     def _k_by_now(self) -> float:
         """Hindsight goals per real goal, after as many transitions as there have been."""
-        if self._hindsight_until is None:
+        if self._k_until is None:
             return self._k
-        return self._k * max(0.0, 1.0 - self._transitions() / self._hindsight_until)
+        passed = min(1.0, self._transitions() / self._k_until)
+        return self._k + passed * (self._k_end - self._k)
 
     def _transitions(self) -> int:
         """How many have been stored, with those that others took the place of."""

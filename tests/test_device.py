@@ -96,7 +96,7 @@ def settings(
     strategy: str = "future", shape: EpisodeShape = SHAPE, reward: Any = KNOWN, **ahead: Any
 ) -> tuple[Any, ...]:
     given = {"lookahead": 3, "td_lambda": 0.0, "blur": 0.2, "scatter": 0.0, "rings": 1}
-    given |= {"rings_after": 0, "hindsight_until": None, **ahead}
+    given |= {"rings_after": 0, "k_end": 0.0, "k_until": None, **ahead}
     return shape, 60, STRATEGIES[strategy], 4.0, reward, 7, *given.values()
 
 
@@ -115,7 +115,7 @@ def flat(batch: Batch) -> list[torch.Tensor]:
         {"scatter": 0.3},
         {"rings": 3},
         {"rings": 3, "rings_after": 20},
-        {"hindsight_until": 20},
+        {"k_end": 0.5, "k_until": 60},
         {"rings": 3, "reward": share_beyond},
         {"reward": share_beyond},
     ],

@@ -173,10 +173,14 @@ def test_waves_without_a_length_are_refused() -> None:
     start(tiny(agent={"near_waves": True, "near_scale": 0.01})).close()
 
 
-def test_an_end_of_hindsight_without_hindsight_is_refused() -> None:
-    with pytest.raises(UserError, match=r"hindsight_until = 100 ends what replay\.strategy = none"):
-        start(tiny(replay={"hindsight_until": 100, "strategy": "none"}))
-    start(tiny(replay={"hindsight_until": 100})).close()
+def test_less_hindsight_with_time_without_hindsight_or_without_a_time_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"k_until = 100 is for .* replay\.strategy = none has none"
+    ):
+        start(tiny(replay={"k_until": 100, "strategy": "none"}))
+    with pytest.raises(UserError, match=r"k_end = 0\.5 needs replay\.k_until"):
+        start(tiny(replay={"k_end": 0.5}))
+    start(tiny(replay={"k_end": 0.5, "k_until": 100})).close()
 
 
 def test_goals_with_pictures_are_not_scattered(make_env: MakeEnv) -> None:

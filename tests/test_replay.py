@@ -70,10 +70,10 @@ def test_a_goal_achieved_by_the_very_transition_is_a_success() -> None:
 
 
 @pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "none"])
-def test_hindsight_ends_when_enough_has_been_stored(strategy: str) -> None:
+def test_there_is_hindsight_until_k_has_come_to_none(strategy: str) -> None:
     until = 7 * LABELLED.horizon
     how = {"strategy": STRATEGIES[strategy], "k": 1e9, "reward": sparse_reward, "seed": 0}
-    replay = Replay(LABELLED, 5 * LABELLED.horizon, **how, hindsight_until=until)
+    replay = Replay(LABELLED, 5 * LABELLED.horizon, **how, k_until=until)
     for index in range(7):
         if index:
             own = pursued(replay.sample(3000))
@@ -83,15 +83,16 @@ def test_hindsight_ends_when_enough_has_been_stored(strategy: str) -> None:
     assert np.isnan(replay.satisfied_share(within(1.0)))
 
 
-def test_hindsight_falls_evenly_until_then() -> None:
+@pytest.mark.parametrize(("k", "end"), [(4.0, 0.0), (4.0, 0.5), (0.0, 3.0)])
+def test_k_evenly_comes_to_its_end_and_stays_there(k: float, end: float) -> None:
     until = 8 * LABELLED.horizon
-    how = {"strategy": STRATEGIES["future"], "k": 4.0, "reward": sparse_reward, "seed": 0}
-    replay = Replay(LABELLED, 3 * LABELLED.horizon, **how, hindsight_until=until)
-    for index in range(7):
-        replay.add(labelled_episodes(1, LABELLED.horizon, first=index))
-        k = 4.0 * (7 - index) / 8
+    how = {"strategy": STRATEGIES["future"], "k": k, "reward": sparse_reward, "seed": 0}
+    replay = Replay(LABELLED, 3 * LABELLED.horizon, **how, k_end=end, k_until=until)
+    for stored in range(1, 12):
+        replay.add(labelled_episodes(1, LABELLED.horizon, first=stored))
+        by_now = k + (end - k) * min(1.0, stored / 8)
         share = float(pursued(replay.sample(20_000)).float().mean())
-        assert share == pytest.approx(1.0 / (1.0 + k), abs=0.015)
+        assert share == pytest.approx(1.0 / (1.0 + by_now), abs=0.015)
 
 
 def pursued(batch: Batch) -> torch.Tensor:
