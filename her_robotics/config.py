@@ -207,7 +207,7 @@ class ExplorationConfig:
     random_episodes: Count = 8
     """Episodes of uniformly random actions before the policy is used."""
     retry: Fraction = 0.0
-    """Share of episodes that begin as one did that failed with its goal: what is hard is practised."""
+    """Share of episodes with the start and the goal of one that failed of late: practice of what is hard."""
     count_bonus: NonNegative = 0.0
     """α of the reward α / √N added for coming to where the achieved goal lay N times relative to the desired
     one; 0 does without (the count-based exploration of Andrychowicz et al. 2017)."""

@@ -19,7 +19,7 @@ def magnified(values: torch.Tensor, near_scale: float) -> torch.Tensor:
 def waves(values: torch.Tensor, near_scale: float) -> torch.Tensor:
     """sin(x / near_scale), then cos(x / near_scale), ``(..., n) -> (..., 2n)``.
 
-    They magnify everywhere what ``magnified`` does about 0, at the price of being alike every 2π of it.
+    They magnify everywhere as ``magnified`` does about 0, and are alike every 2π ``near_scale`` in return.
     With such Fourier features networks tell apart inputs that differ by little (Tancik et al. 2020; for
     values, Yang et al. 2022, "Overcoming the Spectral Bias of Neural Value Approximation").
     """

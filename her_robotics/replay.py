@@ -144,8 +144,9 @@ class Replay:
         stored, horizon = len(self), self.shape.horizon
         episode = generator.integers(0, stored, size=count)
         step = generator.integers(0, horizon, size=count)
+        k = self._k_by_now()
         goals = [
-            relabel(generator, self._strategy, self._k_by_now(), episode, step, horizon, stored)
+            relabel(generator, self._strategy, k, episode, step, horizon, stored)
             for _ in range(self.shape.parts)
         ]
         return episode, step, goals

@@ -55,9 +55,8 @@ class Retries:
             ValueError: if ``failed`` is not seeds of episodes.
         """
         failed = state["failed"]
-        if not isinstance(failed, list) or len(failed) > ROOM:
-            raise ValueError("the failed episodes are no list of seeds")
-        if not all(type(seed) is int and 0 <= seed < 2**32 for seed in failed):
+        few = isinstance(failed, list) and len(failed) <= ROOM
+        if not few or not all(type(seed) is int and 0 <= seed < 2**32 for seed in failed):
             raise ValueError("the failed episodes are no list of seeds")
         self._generator.bit_generator.state = json.loads(state["generator"])
         self._failed = list(failed)

@@ -124,7 +124,7 @@ def _collect(learner: Learner) -> Episodes:
         lost[divergence.env] = divergence.cause
         learner.lose(divergence)
 
-    # Ranks meet the episodes that one process with as many envs as all of theirs would meet.
+    # Ranks meet the fresh episodes that one process with as many envs as all of theirs would meet.
     first, together = progress.episodes + rank() * env.num_envs, size() * env.num_envs
     seeds = episode_seeds(learner.config.seed, TRAIN, first, env.num_envs)
     if learner.retries:

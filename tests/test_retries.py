@@ -74,13 +74,9 @@ def test_only_failures_of_late_are_remembered() -> None:
 def begun(learner: Learner) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Starts, goals and whether they were reached, of all stored episodes."""
     state = learner.replay.state_dict()
-    count = len(state["desired_goal"])
-    goal, achieved = (state[name].numpy()[:count] for name in ("desired_goal", "achieved_goal"))
-    return (
-        state["observation"].numpy()[:count, 0],
-        goal,
-        learner.task.reached(achieved[:, -1], goal),
-    )
+    names = ("observation", "achieved_goal", "desired_goal")
+    observation, achieved, goal = (state[name].numpy() for name in names)
+    return observation[:, 0], goal, learner.task.reached(achieved[:, -1], goal)
 
 
 def test_an_episode_that_is_begun_anew_has_the_start_and_the_goal_of_the_one_that_failed() -> None:
