@@ -1,9 +1,9 @@
 """Each lever off, one at a time: `python -m benchmarks.ablation fetch_push --seeds 0 1 --steps 40000`.
 
-A variant is the task as it ships but for one setting; ``full`` is the task as it ships. Every run is a
-`her-robotics train` in a process and folder of its own, so an ablation that is cut off goes on where it was.
-The summary, the table and the picture, in which every variant has a panel beside ``full``, go to
-benchmarks/results/.
+A variant is the task as it ships but for one setting: a lever off, or one that is off, on. ``full`` is
+the task as it ships. Every run is a `her-robotics train` in a process and folder of its own, so an
+ablation that is cut off goes on where it was. The summary, the table and the picture, in which every
+variant has a panel beside ``full``, go to benchmarks/results/.
 """
 
 import sys
@@ -28,6 +28,8 @@ LEVERS = {
     "small-steps": "--agent.actor-lr 0.001 --agent.critic-lr 0.001",
     "two-layers": "--agent.hidden 128 128",
     "not-magnified": "--agent.near-scale None",
+    "waves": "--agent.near-waves true",
+    "retries": "--exploration.retry 0.5",
     "absolute-goals-alone": "--agent.relative-goal false",
     "no-hindsight": "--replay.strategy none",
     "future-k1": "--replay.strategy future --replay.k 1",
