@@ -130,7 +130,7 @@ def test_shipped_policies_succeed_here_and_in_the_official_env(task: str) -> Non
         "fetch_pick_and_place": "FetchPickAndPlace-v4",
         "fetch_slide": "FetchSlide-v4",
     }
-    count = 16 if "pixels" in task else 32  # to draw every step takes time
+    count = 16 if "pixels" in task else 96  # to draw every step takes time
     # Only our own tasks draw goal images.
     for more in ((), ("--env", official[task])) if task in official else ((),):
         outcome = command("eval", task, "--episodes", count, *more)
