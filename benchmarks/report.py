@@ -25,7 +25,7 @@ class Machine(NamedTuple):
     """What the speed of a benchmark depends on.
 
     Attributes:
-        cpu: model name of the processor.
+        cpu: name of the processor, with family and model, since virtual machines call many generations alike.
         cores: how many of them this process may use.
         load: jobs that were waiting or running in the minute before; a quiet machine is near 0.
     """
@@ -116,5 +116,12 @@ def _cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
+    first: dict[str, str] = {}
+    for name, _, value in (line.partition(":") for line in lines):
+        first.setdefault(name.strip(), value.strip())
+    if "model name" not in first:
+        return platform.processor() or "unknown"
+    generation = [
+        f"{name.split()[-1]} {first[name]}" for name in ("cpu family", "model") if name in first
+    ]
+    return ", ".join([first["model name"], *generation])
