@@ -9,8 +9,9 @@ HEADER = """\
 |---|---|--:|--:|--:|--:|---|"""
 NOTE = """\
 Seconds are of collecting and updating, tests left out, on the machine named; medians over the seeds.
-A ratio is the system's seconds over those of {reference}; ">" marks one that had not got there
-when its time was up, so that its ratio is at least that. Nothing is extrapolated. The load is the
+A ratio is the system's seconds over those of {reference}, on the same processor;
+">" marks one that had not got there when its time was up, so that its ratio is at least that, and "–" one
+with none of ours on its processor. Nothing is extrapolated. The load is the
 highest in the minute before a start; a quiet machine is near 0."""
 
 
@@ -40,7 +41,8 @@ class Result(NamedTuple):
         ours: whether it is ours.
         seeds: figures of each seed.
         crossing: when they reached the target.
-        machine: what they were measured on.
+        cpu: the processor that they were measured on.
+        machine: that, and how busy it was.
     """
 
     task: str
@@ -48,6 +50,7 @@ class Result(NamedTuple):
     ours: bool
     seeds: list[dict[str, Any]]
     crossing: Crossing
+    cpu: str
     machine: str
 
 
@@ -86,13 +89,14 @@ def format_table(folder: Path, target: float) -> str:
         return f"no results of peers in {folder}: python -m benchmarks.peers TASK --peer PEER"
     lines, references = [HEADER.format(target=target)], []
     for task in sorted({peer.task for peer in peers}):
-        own = [result for result in ours if result.task == task]
-        reference = _reference(own)
-        if reference:
-            references.append(f"{reference.system} on {task}")
-        rows = [*own, *(peer for peer in peers if peer.task == task)]
-        lines += [_line(result, reference) for result in rows]
-    named = ", ".join(references) or "ours, of which none has reached the target"
+        rows = [result for result in [*ours, *peers] if result.task == task]
+        by_cpu = {
+            cpu: _reference([result for result in rows if result.ours and result.cpu == cpu])
+            for cpu in dict.fromkeys(result.cpu for result in rows)
+        }
+        references += [f"{each.system} on {task}" for each in by_cpu.values() if each]
+        lines += [_line(result, by_cpu[result.cpu]) for result in rows]
+    named = "; ".join(references) or "ours, of which none has reached the target"
     return "\n".join([*lines, "", NOTE.format(reference=named)])
 
 
@@ -109,6 +113,7 @@ def _read(path: Path, target: float) -> Result:
         ours=ours,
         seeds=seeds,
         crossing=cross(seeds, target),
+        cpu=where["cpu"],
         machine=f"{where['cpu']}, {where['cores']} cores, load {load}{side}",
     )
 

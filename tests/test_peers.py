@@ -210,8 +210,10 @@ def test_a_median_needs_more_than_half_of_the_seeds() -> None:
     assert cross([there, not_there, not_there], 0.95) == (None, None, 30.0, 1)
 
 
-def write(path: Path, benchmark: str, settings: dict[str, Any], *seeds: dict[str, Any]) -> None:
-    machine = {"cpu": "CPU", "cores": 2, "load": 0.1}
+def write(
+    path: Path, benchmark: str, settings: dict[str, Any], *seeds: dict[str, Any], cpu: str = "CPU"
+) -> None:
+    machine = {"cpu": cpu, "cores": 2, "load": 0.1}
     rows = {str(seed): row for seed, row in enumerate(seeds)}
     content = {
         "benchmark": benchmark,
@@ -239,6 +241,19 @@ def test_the_table_says_who_got_there_and_who_did_not(tmp_path: Path) -> None:
     ]
     assert "load 0.1, 2 runs at once" in lines[0]
     assert "load 3" in lines[2]
+
+
+def test_systems_are_held_against_ours_on_the_same_processor_alone(tmp_path: Path) -> None:
+    default = {"variant": "default", "options": "", "workers": 1}
+    again = {**default, "variant": "again"}
+    write(tmp_path / "learning-fetch_push-a.json", "learning", default, curve(0.96), cpu="fast")
+    write(tmp_path / "learning-fetch_push-b.json", "learning", again, curve(0, 0.96), cpu="slow")
+    for cpu in ("fast", "slow", "unknown"):
+        write(tmp_path / f"peers-{cpu}.json", "peers", {"peer": cpu}, curve(0, 0, 0, 1.0), cpu=cpu)
+    text = format_table(tmp_path, 0.95)
+    ratios = [line.split(" | ")[4] for line in text.splitlines() if "fetch_push |" in line]
+    assert ratios == ["1.00", "1.00", "4.00", "2.00", "–"]
+    assert "ours, default on fetch_push; ours, again on fetch_push, on the same processor" in text
 
 
 def test_the_table_needs_results(tmp_path: Path) -> None:
