@@ -87,10 +87,11 @@ def test_a_slurm_job_has_its_nodes_meet_on_the_first_one(clone: Path, tmp_path: 
     (clone / ".venv" / "bin" / "activate").touch()
     commands = tmp_path / "bin"
     commands.mkdir()
-    for name, text in {"scontrol": "echo n7; echo n8", "srun": 'echo "$@"'}.items():
+    # More nodes than a pipe holds: who lists them must not be cut off after the first.
+    for name, text in {"scontrol": "seq -f n%g 7 20000", "srun": 'echo "$@"'}.items():
         (commands / name).write_text(f"#!/bin/sh\n{text}\n")
         (commands / name).chmod(0o755)
-    told = {"JOB_ID": 41, "JOB_NODELIST": "n[7-8]", "JOB_NUM_NODES": 2, "CPUS_PER_TASK": 4}
+    told = {"JOB_ID": 41, "JOB_NODELIST": "n[7-20000]", "JOB_NUM_NODES": 2, "CPUS_PER_TASK": 4}
     environment = {f"SLURM_{name}": str(value) for name, value in told.items()}
     environment |= {"SLURM_SUBMIT_DIR": str(clone), "PATH": f"{commands}:{os.environ['PATH']}"}
     job = ["bash", clone / "scripts" / "slurm.sbatch", "fetch_push", "--out", "runs/a"]
