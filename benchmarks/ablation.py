@@ -21,14 +21,12 @@ LEVERS = {
     FULL: "",
     "no-guide": "--exploration.guide.name none",
     "guide-keeps-episodes": "--exploration.guide.stretch 1e9",
-    "no-lookahead": "--agent.lookahead 1",
     "more-noise": "--exploration.epsilon 0.3 --exploration.sigma 0.2",
     "no-average": "--agent.average 1",
     "slow-targets": "--agent.tau 0.005",
     "small-steps": "--agent.actor-lr 0.001 --agent.critic-lr 0.001",
     "half-the-updates": "--train.updates-per-step 0.5",
     "two-critics": "--agent.num-critics 2",
-    "layer-norm": "--agent.critic-norm layer",
     "two-layers": "--agent.hidden 128 128",
     "not-magnified": "--agent.near-scale None",
     "waves": "--agent.near-waves true",
@@ -44,12 +42,16 @@ LEVERS = {
 """What makes each variant of every task."""
 OWN = {
     "fetch_push": {
+        "no-lookahead": "--agent.lookahead 1",
+        "layer-norm": "--agent.critic-norm layer",
         "relay": "--exploration.guide.name relay",
         "no-scatter": "--replay.scatter 0",
         "no-rings": "--replay.rings 1",
         "blur-instead": "--replay.scatter 0 --replay.rings 1 --replay.blur 0.17",
     },
     "fetch_pick_and_place": {
+        "lookahead": "--agent.lookahead 10",
+        "no-layer-norm": "--agent.critic-norm none",
         "mover": "--exploration.guide.name mover",
         "no-drift": "--exploration.guide.drift 0",
         "no-blur": "--replay.blur 0",

@@ -28,10 +28,11 @@ import tyro
 from benchmarks.grid import GridArguments, run_grid
 
 PLAIN = (
-    "--agent.hidden 128 128 128 --agent.near-scale 0.01 --agent.near-waves false --agent.gamma 0.95 "
-    "--agent.actor-lr 0.002 --agent.critic-lr 0.002 --agent.tau 0.02 --agent.average 0.003 "
-    "--agent.action-l2 0.1 --agent.lookahead 1 --replay.blur 0 --replay.scatter 0 --replay.rings 1 "
-    "--replay.rings-after 0 --replay.k-until None --replay.k-end 0 --exploration.epsilon 0.1 "
+    "--agent.hidden 128 128 128 --agent.critic-norm none --agent.near-scale 0.01 --agent.near-waves false "
+    "--agent.gamma 0.95 --agent.actor-lr 0.002 --agent.critic-lr 0.002 --agent.tau 0.02 "
+    "--agent.average 0.003 --agent.action-l2 0.1 --agent.lookahead 1 "
+    "--replay.blur 0 --replay.scatter 0 --replay.rings 1 --replay.rings-after 0 "
+    "--replay.k-until None --replay.k-end 0 --exploration.epsilon 0.1 "
     "--exploration.sigma 0.1 --exploration.retry 0 --exploration.guide.name mover "
     "--exploration.guide.until None --exploration.guide.drift 0 --exploration.guide.sigma 0.3 "
     "--exploration.guide.updates 10000 --train.steps 40000 --train.batch-size 256 "
