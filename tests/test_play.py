@@ -15,6 +15,7 @@ from her_robotics.types import GoalObs
 from her_robotics.video import VideoError, Window, watch
 
 from .conftest import MakeEnv
+from .official import OFFICIAL_IDS
 from .runs import command, debug_run, the_one_line
 
 GOAL = (1.3, 0.8, 0.6)
@@ -124,15 +125,9 @@ def test_shipped_policies_are_small_and_say_where_they_are_from(task: str) -> No
 
 @SHIPPED
 def test_shipped_policies_succeed_here_and_in_the_official_env(task: str) -> None:
-    official = {
-        "fetch_reach": "FetchReach-v4",
-        "fetch_push": "FetchPush-v4",
-        "fetch_pick_and_place": "FetchPickAndPlace-v4",
-        "fetch_slide": "FetchSlide-v4",
-    }
     count = 16 if "pixels" in task else 96  # to draw every step takes time
     # Only our own tasks draw goal images.
-    for more in ((), ("--env", official[task])) if task in official else ((),):
+    for more in ((), ("--env", OFFICIAL_IDS[task])) if task in OFFICIAL_IDS else ((),):
         outcome = command("eval", task, "--episodes", count, *more)
         assert outcome.code == 0, outcome.err
         rate = float(outcome.out.split("success ")[1].split()[0])
